@@ -1,0 +1,8 @@
+"""Provider languages without I/O: a `Request` becomes HTTP parts, records become events."""
+
+from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks
+from gai_rx.dialects.openai_chat import OPENAI_CHAT
+
+__all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "Quirks"]
+
+DIALECTS = {d.name: d for d in (OPENAI_CHAT,)}

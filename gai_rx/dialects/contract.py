@@ -1,0 +1,303 @@
+"""What a dialect is: `Request` → HTTP parts one way, records → events the other; no I/O in either.
+
+A dialect module offers `encode` (a pure function) and a `Decoder` subclass (the state of one
+answer); `gai_rx.dialects.DIALECTS` lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import ValidationError
+
+from gai_rx.dialects.surrogates import Mender
+from gai_rx.dialects.tool_calls import OpenCall
+from gai_rx.errors import GaiError, ProtocolError, TruncatedError
+from gai_rx.events import Finish, FinishReason, Raw, Start, StreamEvent, Usage
+from gai_rx.refusals import stream_error
+from gai_rx.request import Request
+from gai_rx.wire.json_text import decode_json
+from gai_rx.wire.ndjson import NDJSONDecoder
+from gai_rx.wire.sse import SSEDecoder
+
+__all__ = ["Call", "Decoder", "Dialect", "Quirks"]
+
+STREAM_LIMIT = 1024**3  # bytes of one answer; a million times a long one
+
+
+@dataclass(frozen=True)
+class Call:
+    """The HTTP request for one answer; the key is added by who sends it."""
+
+    path: str
+    """Behind the base URL, with its query."""
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """How a host differs from the dialect's author, as data."""
+
+    provider: str = ""
+    """Name of the host, for `Start.provider`."""
+    max_tokens_field: str = "max_tokens"
+    """Chat dialect: the field for the most tokens of the answer."""
+    stream_usage: bool = True
+    """Chat dialect: ask for usage with `stream_options`."""
+    system_role: str = "system"
+    """Chat dialect: the role of system messages."""
+    effort: Literal["reasoning_effort", "reasoning", "enable_thinking"] | None = "reasoning_effort"
+    """Chat dialect: how reasoning effort is asked for."""
+    reasoning_field: str | None = None
+    """Chat dialect: where thinking of earlier turns goes in the history; None = left out."""
+    seed_field: str = "seed"
+    """Chat dialect: the field for the seed."""
+    required_choice: str = "required"
+    """Chat dialect: the word that forces some tool call."""
+    json_schema: bool = True
+    """Whether the host takes a JSON schema; else it is asked for a JSON object."""
+    finish_optional: bool = False
+    """Take an answer that ends properly but names no finish reason as complete."""
+
+
+class Decoder(ABC):
+    """The state of one answer: bytes in, events out, the same however the bytes are cut.
+
+    Subclasses implement `on_record` and, where the end of the body can prove completeness,
+    `on_end`; they append events to `self.out` and call `begin` and `finish`.
+
+    Attributes:
+        done: The provider has said that the answer is complete; what follows is ignored.
+        fault: What ended the answer early. It is raised once the events before it are out.
+    """
+
+    framing: ClassVar[Literal["sse", "ndjson"]] = "sse"
+
+    def __init__(
+        self, quirks: Quirks | None = None, *, raw: bool = False, call_prefix: str = ""
+    ) -> None:
+        """Decode one answer.
+
+        Args:
+            quirks: How the host differs.
+            raw: Emit each record as a `Raw` event too, before its own events.
+            call_prefix: Makes the ids of calls unique, where the provider sends none.
+        """
+        self.quirks = quirks or Quirks()
+        self.done = False
+        self.fault: GaiError | None = None
+        self.out: list[StreamEvent] = []
+        self.usage: Usage | None = None
+        self._raw = raw
+        self._call_prefix = call_prefix
+        self._begun = False
+        self._sse = SSEDecoder() if self.framing == "sse" else None
+        self._lines = NDJSONDecoder()
+        self._mender: Mender | None = None
+        self._bytes = 0
+
+    def feed(self, chunk: bytes) -> list[StreamEvent]:
+        """Take the next bytes of the body; returns the events that they complete."""
+        self.out = []
+        try:
+            self._bytes += len(chunk)
+            if self._bytes > STREAM_LIMIT:
+                raise ProtocolError(f"the answer grew past the limit of {STREAM_LIMIT:,} bytes")
+            if self._sse is not None:
+                for name, data, _, _ in self._sse.feed(chunk):
+                    self._take(data, name)
+                    if self.done:
+                        break
+            else:
+                for line in self._lines.feed(chunk):
+                    self._take(line, "")
+                    if self.done:
+                        break
+        except GaiError as error:
+            self._fail(error)
+        return self._mended()
+
+    def close(self, broken: GaiError | None = None) -> list[StreamEvent]:
+        """The body has ended, or broke with an error of the transport.
+
+        Returns:
+            The last events. Afterwards either `done` or `fault` is set.
+        """
+        self.out = []
+        if self.done or self.fault:
+            return []
+        try:
+            self._take_remainder()
+            if not self.done:
+                self.on_end()
+        except GaiError as error:
+            self._fail(error)
+        if not self.done and self.fault is None:
+            self._fail(broken or self._truncated())
+        return self._mended()
+
+    # What subclasses implement and use.
+
+    @abstractmethod
+    def on_record(self, record: dict[str, Any], name: str) -> None:
+        """Take one JSON record; `name` is the server-sent event's type, `message` when unnamed."""
+
+    def on_sentinel(self) -> None:
+        """Take `[DONE]`; most dialects do not have it and ignore it."""
+
+    def on_end(self) -> None:
+        """The body ended: call `finish` if what came proves that the answer is complete."""
+
+    def begin(self, model: Any = None, response_id: Any = None) -> None:
+        """Emit `Start`, if it is not out yet."""
+        if not self._begun:
+            self._begun = True
+            self.out.append(
+                Start(
+                    provider=self.quirks.provider,
+                    model=model if isinstance(model, str) else "",
+                    response_id=response_id if isinstance(response_id, str) else "",
+                )
+            )
+
+    @property
+    def begun(self) -> bool:
+        """Whether `Start` is out."""
+        return self._begun
+
+    def finish(self, reason: FinishReason, raw_reason: str | None = None) -> None:
+        """Emit usage and `Finish`: the provider has said that the answer is complete."""
+        self.begin()
+        if self.usage is not None:
+            self.out.append(self.usage)
+        self.out.append(Finish(reason=reason, raw_reason=raw_reason, usage=self.usage))
+        self.done = True
+
+    def open_call(self, index: int, id: Any = None, name: Any = None) -> OpenCall:
+        """A call begins; without an id it gets one that is unique in the conversation."""
+        return OpenCall(index, id, name, f"{self._call_prefix}call_{index}")
+
+    def close_calls(self, calls: Iterable[OpenCall], cut: str | None) -> bool:
+        """Emit a `ToolCall` for each call; `cut` says why none of them may run, if so.
+
+        Returns:
+            Whether there was any.
+        """
+        closed = [call.close(cut) for call in calls]
+        self.out += closed
+        return bool(closed)
+
+    def raise_error(self, told: Any) -> None:
+        """An error record inside the answer.
+
+        Raises:
+            GaiError: Always, of the kind that fits.
+        """
+        raise stream_error(told)
+
+    # The common part.
+
+    def _take(self, data: bytes, name: str) -> None:
+        if not data.startswith(b"{"):
+            data = data.strip()
+            if not data:
+                return
+            if data.startswith(b"[DONE]"):
+                self.on_sentinel()
+                return
+        record, split = decode_json(data)
+        if split and self._mender is None:
+            self._mender = Mender()
+        if self._raw:
+            self.begin()
+            self.out.append(Raw(record=record))
+        if not isinstance(record, dict):
+            record = self.unwrap(record)
+        try:
+            self.on_record(record, name)
+        except (AttributeError, KeyError, IndexError, TypeError, ValidationError) as error:
+            shown = data[:200].decode("utf-8", "replace")
+            raise ProtocolError(
+                f"a record is not of the form that the provider documents: {shown!r}", phase="decode"
+            ) from error
+
+    def unwrap(self, record: Any) -> dict[str, Any]:
+        """A record that is no object: an error where it is a list or text that tells one."""
+        if isinstance(record, list) and record and isinstance(record[0], dict):
+            return record[0]
+        raise ProtocolError(f"expected a JSON object, got {str(record)[:120]!r}", phase="decode")
+
+    def _take_remainder(self) -> None:
+        if self._sse is None:
+            line = self._lines.remainder()
+            data, name = line or b"", ""
+        else:
+            record = self._sse.remainder()
+            data, name = (record.data, record.event) if record else (b"", "")
+        if not data:
+            return
+        try:
+            decode_json(data) if not data.startswith(b"[DONE]") else None
+        except ProtocolError:
+            return  # cut in the middle: that the answer is truncated is the better message
+        self._take(data, name)
+
+    def _fail(self, error: GaiError) -> None:
+        if self.usage is not None and self._begun:
+            self.out.append(self.usage)
+        self.fault = error
+
+    def _truncated(self) -> TruncatedError:
+        got = f"{self._bytes:,} bytes" if self._bytes else "an empty body"
+        return TruncatedError(
+            f"the answer ended after {got} without the provider's word that it is complete; "
+            "what came so far is in error.partial",
+            phase="stream",
+        )
+
+    def _mended(self) -> list[StreamEvent]:
+        if self._mender is None:
+            return self.out
+        return self._mender.mend(self.out, last=self.done or self.fault is not None)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One wire dialect, both ways."""
+
+    name: str
+    encode: Callable[[Request, str, Quirks], Call]
+    decoder: type[Decoder]
+    key_header: str = "authorization"
+    """The header that carries the key; `authorization` carries it as a bearer token."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that every request has."""
+
+
+def cut_reason(reason: FinishReason) -> str | None:
+    """Why no tool may run from an answer that ended so, or None when they may."""
+    if reason in ("stop", "tool_calls"):
+        return None
+    return f"the answer ended with {reason!r}: its calls may be cut off and must not run"
+
+
+def merge(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the caller's provider options over a request body, objects key by key."""
+    for key, value in options.items():
+        if isinstance(value, Mapping) and isinstance(body.get(key), dict):
+            merge(body[key], value)
+        else:
+            body[key] = value
+    return body
+
+
+def whole(value: Any) -> int | None:
+    """A count as it should be; None for what is no count."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value >= 0 else None

@@ -1,0 +1,481 @@
+"""OpenAI's chat completions, and the many hosts that speak it with an accent.
+
+Source: https://platform.openai.com/docs/api-reference/chat-streaming; the accents are known from
+recorded answers, each named where it is handled.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
+from gai_rx.dialects.tool_calls import OpenCall
+from gai_rx.errors import BadRequestError
+from gai_rx.events import (
+    AudioDelta,
+    Citation,
+    Citations,
+    File,
+    FinishReason,
+    Raw,
+    RefusalDelta,
+    Safety,
+    Usage,
+    reasoning_delta,
+    text_delta,
+)
+from gai_rx.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+__all__ = ["OPENAI_CHAT", "ChatDecoder", "encode"]
+
+_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "refusal",
+    "error": "error",
+    "insufficient_system_resource": "error",
+}
+_KNOWN_OBJECTS = {"chat.completion.chunk", "chat.completion", "", None}
+
+
+class ChatDecoder(Decoder):
+    """The state of one chat completion."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reason: str | None = None
+        self._usage: Any = None  # the last usage object; read at the end, since some send many
+        self._calls: list[OpenCall] = []
+        self._by_index: dict[Any, OpenCall] = {}
+        self._cited: set[str] = set()
+        self._images = 0
+
+    def on_record(self, record: dict[str, Any], name: str) -> None:
+        """Take one chunk."""
+        choices = record.get("choices")
+        if not self.begun:
+            if record.get("error"):
+                self.raise_error(record)
+            self.begin(record.get("model"), record.get("id"))
+        if choices:
+            for choice in choices:
+                self._on_choice(choice)
+        if record.get("error"):
+            self.raise_error(record)
+        if name == "error":  # Groq marks its errors by the event's type as well
+            self.raise_error(record)
+        usage = record.get("usage")
+        if usage:
+            self._usage = usage
+        self._on_extras(record, choices)
+
+    def _on_extras(self, record: dict[str, Any], choices: Any) -> None:
+        """What only some hosts send beside the choices."""
+        groq = record.get("x_groq")
+        if groq:
+            if groq.get("error"):
+                self.raise_error(groq)
+            self._usage = groq.get("usage") or self._usage
+        if record.get("citations") or record.get("search_results"):
+            self._cite(record)
+        filtered = record.get("prompt_filter_results")
+        for result in filtered if isinstance(filtered, list) else ():
+            self._on_filter(result.get("content_filter_results"))
+        if not choices and record.get("object") not in _KNOWN_OBJECTS:
+            self.out.append(Raw(record=record))
+
+    def _on_choice(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index") or 0
+        delta = choice.get("delta")
+        if delta:
+            content = delta.get("content")
+            if content:
+                if isinstance(content, str):
+                    self.out.append(text_delta(content, index))
+                else:
+                    self._on_parts(content, index)
+            if len(delta) > 1 or not content:
+                self._on_rare(delta, index)
+        elif choice.get("message"):  # the server ignored `stream` and sent the whole answer
+            self._on_choice({**choice, "delta": choice["message"], "message": None})
+            return
+        reason = choice.get("finish_reason")
+        if reason and index == 0:
+            self._reason = str(reason)
+        if choice.get("usage"):  # Moonshot
+            self._usage = choice["usage"]
+        if choice.get("error"):  # OpenRouter
+            self.raise_error(choice)
+        filtered = choice.get("content_filter_results")
+        if filtered:
+            self._on_filter(filtered)
+
+    def _on_rare(self, delta: dict[str, Any], index: int) -> None:
+        """All that a delta may hold besides text."""
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        details = delta.get("reasoning_details")
+        if thought or details:
+            self._on_reasoning(thought, details, index)
+        if delta.get("refusal") and index == 0:
+            self.out.append(RefusalDelta(text=delta["refusal"]))
+        for call in delta.get("tool_calls") or ():
+            if index == 0:
+                self._on_call(call)
+        if delta.get("function_call") and index == 0:  # before `tool_calls` there was this
+            self._on_call({"index": 0, "function": delta["function_call"]})
+        annotations = delta.get("annotations")
+        if annotations:
+            self._annotate(annotations)
+        audio = delta.get("audio")
+        if audio and audio.get("data"):
+            self.out.append(AudioDelta(data=base64.b64decode(audio["data"]), mime="audio/pcm16"))
+        if audio and audio.get("transcript"):
+            self.out.append(text_delta(audio["transcript"], index))
+        for image in delta.get("images") or ():
+            self.out.append(_file(image["image_url"]["url"]))
+
+    def _on_parts(self, parts: list[Any], index: int) -> None:
+        """Content as a list of parts, as Mistral sends it."""
+        for part in [parts] if isinstance(parts, dict) else parts:
+            kind = part.get("type") if isinstance(part, dict) else "text"
+            if kind == "text":
+                text = part["text"] if isinstance(part, dict) else part
+                if text:
+                    self.out.append(text_delta(text, index))
+            elif kind == "thinking":
+                thinking = part.get("thinking")
+                inner = thinking if isinstance(thinking, list) else [{"text": thinking}]
+                text = "".join(t.get("text") or "" for t in inner)
+                if text:
+                    self.out.append(reasoning_delta(text, index))
+            elif kind in ("reference", "image_url", "file"):
+                self.out.append(Raw(record=part))
+            else:
+                self.out.append(Raw(record=part))
+
+    def _on_reasoning(self, thought: Any, details: Any, index: int) -> None:
+        """Thinking; OpenRouter tells the same text twice, and signs it in the details."""
+        for detail in details or ():
+            text = detail.get("text") or detail.get("summary") or ""
+            signature, encrypted = detail.get("signature"), detail.get("data")
+            if thought and not (signature or encrypted):
+                continue
+            self.out.append(
+                reasoning_delta(
+                    "" if thought else text,
+                    index,
+                    signature=signature,
+                    encrypted=encrypted,
+                    id=detail.get("id"),
+                )
+            )
+        if thought:
+            text = thought if isinstance(thought, str) else json.dumps(thought)
+            self.out.append(reasoning_delta(text, index))
+
+    def _on_call(self, told: dict[str, Any]) -> None:
+        function = told.get("function") or {}
+        call = self._call_for(told)
+        call.identify(told.get("id"), function.get("name"))
+        delta = call.add(function.get("arguments"))
+        if delta is not None:
+            self.out.append(delta)
+
+    def _call_for(self, told: dict[str, Any]) -> OpenCall:
+        """The call that a fragment belongs to: by its id, then its index, then the latest.
+
+        Hosts leave out the index (Gemini's compatible endpoint), reuse it for every call (Ollama),
+        or repeat the id with each fragment (Fireworks).
+        """
+        id, index = told.get("id") or None, told.get("index")
+        if id is not None:
+            for call in self._calls:
+                if call.id == id:
+                    return call
+            known = self._by_index.get(index) if index is not None else None
+            if known is not None and not known.id:
+                return known
+        elif index is not None and index in self._by_index:
+            return self._by_index[index]
+        elif self._calls and (index is None or not (told.get("function") or {}).get("name")):
+            return self._calls[-1]
+        call = self.open_call(len(self._calls))
+        self._calls.append(call)
+        if index is not None:
+            self._by_index[index] = call
+        return call
+
+    def _cite(self, record: dict[str, Any]) -> None:
+        """Perplexity and xAI list their sources again with every chunk: each is told once."""
+        found = record.get("search_results") or record.get("citations")
+        items = []
+        for source in found if isinstance(found, list) else ():
+            told = source if isinstance(source, dict) else {"url": source}
+            uri = told.get("url") or ""
+            if uri and uri not in self._cited:
+                self._cited.add(uri)
+                items.append(Citation(uri=uri, title=told.get("title") or ""))
+        if items:
+            self.out.append(Citations(items=tuple(items)))
+
+    def _annotate(self, annotations: list[dict[str, Any]]) -> None:
+        items = []
+        for annotation in annotations:
+            told = annotation.get("url_citation") or {}
+            items.append(
+                Citation(
+                    uri=told.get("url") or "",
+                    title=told.get("title") or "",
+                    text=told.get("content") or "",
+                    start=whole(told.get("start_index")),
+                    end=whole(told.get("end_index")),
+                )
+            )
+        self.out.append(Citations(items=tuple(items)))
+
+    def _on_filter(self, results: Any) -> None:
+        """Azure's verdicts; only those that found something are told."""
+        for category, verdict in results.items() if isinstance(results, dict) else ():
+            if isinstance(verdict, dict) and (verdict.get("filtered") or verdict.get("detected")):
+                action = "blocked" if verdict.get("filtered") else "detected"
+                note = str(verdict.get("severity") or "")
+                self.out.append(Safety(category=category, action=action, note=note))
+
+    def on_sentinel(self) -> None:
+        """`[DONE]`: complete if a finish reason came."""
+        if self._reason is None and not (self.quirks.finish_optional and self.begun):
+            self._read_usage()
+            raise self._truncated()
+        self._complete()
+
+    def on_end(self) -> None:
+        """Some hosts leave out `[DONE]`: a finish reason is proof enough."""
+        self._read_usage()
+        if self._reason is not None:
+            self._complete()
+
+    def _complete(self) -> None:
+        self._read_usage()
+        reason = _REASONS.get((self._reason or "").lower(), "other")
+        if self.close_calls(self._calls, cut_reason(reason)) and reason == "stop":
+            reason = "tool_calls"
+        self.finish(reason, self._reason)
+
+    def _read_usage(self) -> None:
+        if isinstance(self._usage, dict):
+            self.usage = _usage(self._usage)
+
+
+def _usage(told: dict[str, Any]) -> Usage:
+    prompt = told.get("prompt_tokens_details") or {}
+    completion = told.get("completion_tokens_details") or {}
+    cached = prompt.get("cached_tokens")
+    if cached is None:
+        cached = told.get("prompt_cache_hit_tokens", told.get("cached_tokens"))
+    return Usage(
+        input_tokens=whole(told.get("prompt_tokens")),
+        output_tokens=whole(told.get("completion_tokens")),
+        total_tokens=whole(told.get("total_tokens")),
+        cached_input_tokens=whole(cached),
+        cache_write_tokens=whole(prompt.get("cache_write_tokens")),
+        reasoning_tokens=whole(completion.get("reasoning_tokens")),
+    )
+
+
+def _file(url: str) -> File:
+    head, comma, data = url.partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        return File(data=base64.b64decode(data), mime=head[5:-7])
+    return File(url=url)
+
+
+# Request → HTTP parts.
+
+
+def encode(request: Request, model: str, quirks: Quirks) -> Call:
+    """The request in OpenAI's chat form, with the host's accent."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [m for message in request.messages for m in _messages(message, quirks)],
+        "stream": True,
+    }
+    if quirks.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+    settings = {
+        "temperature": request.temperature,
+        quirks.max_tokens_field: request.max_tokens,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "stop": list(request.stop) or None,
+        quirks.seed_field: request.seed,
+    }
+    body.update((name, value) for name, value in settings.items() if value is not None)
+    _ask_for_effort(body, request, quirks)
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": t.name,
+                    "description": t.description,
+                    "parameters": t.parameters,
+                },
+            }
+            for t in request.tools
+        ]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _choice(request.tool_choice, quirks)
+    if request.response_schema is not None:
+        body["response_format"] = _format(request, quirks)
+    return Call("/chat/completions", merge(body, request.provider_options))
+
+
+def _ask_for_effort(body: dict[str, Any], request: Request, quirks: Quirks) -> None:
+    effort = request.reasoning_effort
+    if effort is None or quirks.effort is None:
+        return
+    if quirks.effort == "reasoning":
+        body["reasoning"] = {"effort": effort}
+    elif quirks.effort == "enable_thinking":
+        body["enable_thinking"] = effort != "none"
+    else:
+        body["reasoning_effort"] = effort
+
+
+def _choice(choice: str, quirks: Quirks) -> Any:
+    if choice in ("auto", "none"):
+        return choice
+    if choice == "required":
+        return quirks.required_choice
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _format(request: Request, quirks: Quirks) -> dict[str, Any]:
+    if not quirks.json_schema:
+        return {"type": "json_object"}
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": request.response_name,
+            "schema": dict(request.response_schema or {}),
+            "strict": True,
+        },
+    }
+
+
+def _messages(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
+    """A tool turn becomes one message a result, any other turn one message."""
+    if message.role == "tool":
+        for part in message.parts:
+            if not isinstance(part, ToolResultPart):
+                raise BadRequestError(f"a tool message holds tool results only, got {part.type}")
+            yield {"role": "tool", "tool_call_id": part.id, "content": told_result(part)}
+        return
+    role = quirks.system_role if message.role == "system" else message.role
+    made: dict[str, Any] = {"role": role}
+    if message.name:
+        made["name"] = message.name
+    if message.role == "assistant":
+        yield {**made, **_assistant(message.parts, quirks)}
+        return
+    if all(isinstance(p, TextPart) for p in message.parts):
+        made["content"] = message.text
+    else:
+        made["content"] = [_content(p) for p in message.parts]
+    yield made
+
+
+def told_result(part: ToolResultPart) -> str:
+    """A tool's result as the text that the model reads."""
+    if part.error is not None:
+        return json.dumps({"error": part.error}, ensure_ascii=False)
+    if isinstance(part.result, str):
+        return part.result
+    return json.dumps(part.result, ensure_ascii=False, default=str)
+
+
+def _assistant(parts: Iterable[Part], quirks: Quirks) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "content": "".join(p.text for p in parts if isinstance(p, TextPart)) or None
+    }
+    refusal = "".join(p.text for p in parts if isinstance(p, RefusalPart))
+    if refusal:
+        made["refusal"] = refusal
+    thought = "".join(p.text for p in parts if isinstance(p, ReasoningPart))
+    if thought and quirks.reasoning_field:
+        made[quirks.reasoning_field] = thought
+    calls = [
+        {
+            "id": p.id,
+            "type": "function",
+            "function": {
+                "name": p.name,
+                "arguments": json.dumps(dict(p.arguments), ensure_ascii=False),
+            },
+        }
+        for p in parts
+        if isinstance(p, ToolCallPart)
+    ]
+    if calls:
+        made["tool_calls"] = calls
+    return made
+
+
+def _content(part: Part) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, ImagePart) and part.file_id is None:
+        image = {"url": part.url or data_url(part.data or b"", part.mime)}
+        if part.detail is not None:
+            image["detail"] = part.detail
+        return {"type": "image_url", "image_url": image}
+    if isinstance(part, AudioPart) and part.data is not None:
+        sound = base64.b64encode(part.data).decode()
+        form = {"audio/mpeg": "mp3", "audio/mp3": "mp3"}.get(part.mime, "wav")
+        return {"type": "input_audio", "input_audio": {"data": sound, "format": form}}
+    if isinstance(part, FilePart) and part.file_id is not None:
+        return {"type": "file", "file": {"file_id": part.file_id}}
+    if isinstance(part, FilePart) and part.data is not None:
+        data = data_url(part.data, part.mime)
+        return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
+    raise unsupported(part, "chat completions")
+
+
+def data_url(data: bytes, mime: str) -> str:
+    """Bytes as a `data:` URL."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def unsupported(part: Part, api: str) -> BadRequestError:
+    """The error for a part that a dialect can not carry."""
+    source = next((n for n in ("url", "data", "file_id") if getattr(part, n, None)), None)
+    form = f"{part.type} by {source}" if source else part.type
+    return BadRequestError(f"{api} can not carry {form} in this place; see the provider's documents")
+
+
+OPENAI_CHAT = Dialect("openai_chat", encode, ChatDecoder)

@@ -1,0 +1,66 @@
+"""Characters beyond the basic plane that a provider cut in two: `"\\ud83d"`, then `"\\ude00"`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gai_rx.events import StreamEvent
+
+__all__ = ["Mender"]
+
+_TEXT_FIELD = {"text_delta": "text", "reasoning_delta": "text", "refusal_delta": "text", "tool_call_delta": "arguments"}
+
+
+def _is_high(text: str) -> bool:
+    return bool(text) and "\ud800" <= text[-1] <= "\udbff"
+
+
+def _is_low(text: str) -> bool:
+    return bool(text) and "\udc00" <= text[0] <= "\udfff"
+
+
+class Mender:
+    """Joins halves over the borders of deltas; a half without its other becomes U+FFFD.
+
+    A delta that ends in a high half gives it to the next delta of the same block. Only an answer
+    in which a half has been seen pays for this.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[object, ...], tuple[str, StreamEvent]] = {}
+
+    def mend(self, events: Iterable[StreamEvent], *, last: bool) -> list[StreamEvent]:
+        """The events with whole characters; with `last`, nothing is held back any more."""
+        mended: list[StreamEvent] = []
+        for event in events:
+            name = _TEXT_FIELD.get(event.type)  # type: ignore[attr-defined]  # every event has one
+            if name is None:
+                mended += self._release()
+                mended.append(event)
+            elif (whole := self._whole(event, name)) is not None:
+                mended.append(whole)
+        if last:
+            end = len(mended) - 1 if mended and mended[-1].type == "finish" else len(mended)  # type: ignore[attr-defined]
+            mended[end:end] = self._release()
+        return mended
+
+    def _whole(self, event: StreamEvent, name: str) -> StreamEvent | None:
+        key = (type(event), *(getattr(event, f, None) for f in ("choice", "block", "index")))
+        text: str = getattr(event, name)
+        half, _ = self._held.pop(key, ("", event))
+        if half:
+            text = half + text if _is_low(text) else "\ufffd" + text
+        if _is_high(text):
+            self._held[key] = (text[-1], event)
+            text = text[:-1]
+        if text == getattr(event, name):
+            return event
+        joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        changed = event.model_copy(update={name: joined})
+        carries_more = getattr(event, "signature", None) or getattr(event, "encrypted", None)
+        return changed if joined or carries_more else None
+
+    def _release(self) -> list[StreamEvent]:
+        held = [e.model_copy(update={_TEXT_FIELD[e.type]: "\ufffd"}) for _, e in self._held.values()]  # type: ignore[attr-defined]
+        self._held.clear()
+        return held
