@@ -1,0 +1,241 @@
+"""Flow control: how a slow consumer slows its producer down, through stock RxPY operators.
+
+RxPY pushes: `on_next` is a chain of plain calls from the producer to the last subscriber. So:
+
+1. Every producer is one asyncio task, with a `Pressure` of its own in a context variable.
+2. A bounded `Buffer` somewhere below is filled inside the producer's call of `on_next`; when it is
+   full it closes its `Gate` and hangs it on the pressure that it finds.
+3. The producer waits for the gates that hang on its pressure before it reads on. A producer that
+   reads from a socket stops reading, and the provider's write blocks.
+
+A gate depends on what lies below it only, never on its own producer: waiting can not go round in
+a circle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from threading import get_ident
+from typing import Any, Generic, TypeVar
+
+from reactivex import abc
+from reactivex.disposable import Disposable
+
+from gai_rx.errors import BackpressureError
+
+__all__ = ["Buffer", "Gate", "Pressure", "dispose_task", "produce", "start_task"]
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Open or closed; who emitted into a full buffer waits for it to open."""
+
+    __slots__ = ("_waiters", "closed", "name")
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.closed = False
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def close(self) -> None:
+        """Hold whoever comes."""
+        self.closed = True
+
+    def open(self) -> None:
+        """Let everybody through."""
+        self.closed = False
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Return once the gate is open."""
+        while self.closed:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+
+class Stopped(Exception):
+    """The producer's subscription was disposed while it was emitting."""
+
+
+class Pressure:
+    """The gates that hold one producer; the producer relieves it before it emits or reads on."""
+
+    __slots__ = ("gates", "stopped")
+
+    def __init__(self) -> None:
+        self.gates: list[Gate] = []
+        self.stopped = False
+
+    def hold(self, gate: Gate) -> None:
+        """Make the producer wait for this gate."""
+        if gate not in self.gates:
+            self.gates.append(gate)
+
+    def stop(self) -> None:
+        """Make the producer end at its next step: an ever-open gate leads it into `relieve`."""
+        self.stopped = True
+        self.gates.append(Gate())
+
+    async def relieve(self) -> None:
+        """Wait until every gate is open.
+
+        Raises:
+            Stopped: If the subscription was disposed in the meantime.
+        """
+        while self.gates:
+            if self.stopped:
+                raise Stopped
+            await self.gates[-1].wait()
+            self.gates.pop()
+
+
+current: contextvars.ContextVar[Pressure | None] = contextvars.ContextVar(
+    "gai_rx_pressure", default=None
+)
+"""The pressure of the producer that is emitting right now."""
+
+
+class Buffer(Generic[T]):
+    """A bounded queue between a producer and a consumer of another pace.
+
+    Args:
+        size: Items that may wait before the producer is held.
+        name: What it belongs to, for messages.
+
+    A producer that has no pressure (a Subject, another library's timer) can not be held. It gets
+    the room of `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so.
+    """
+
+    __slots__ = ("_limit", "_low", "_thread", "gate", "items", "size")
+
+    def __init__(self, size: int, name: str) -> None:
+        if size < 1:
+            raise ValueError(f"{name}: a buffer holds at least one item, got {size}")
+        self.size = size
+        self.items: deque[T] = deque()
+        self.gate = Gate(name)
+        self._low = size // 2
+        self._limit = 4 * size + 64
+        self._thread = get_ident()
+
+    def push(self, item: T) -> None:
+        """Add an item; when that fills the buffer the producer is held.
+
+        Raises:
+            BackpressureError: If a producer that can not be held overruns the buffer.
+            RuntimeError: If the item comes from another thread.
+        """
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                f"{self.gate.name}: an item came from another thread than the one that subscribed; "
+                "hand it over with loop.call_soon_threadsafe"
+            )
+        items = self.items
+        items.append(item)
+        if len(items) >= self.size:
+            self.gate.close()
+            pressure = current.get()
+            if pressure is not None:
+                pressure.hold(self.gate)
+            if len(items) > self._limit:
+                items.clear()
+                raise BackpressureError(
+                    f"{self.gate.name}: {self._limit + 1} items wait where {self.size} may; the "
+                    "producer above can not be slowed down: drop, batch or sample before this place"
+                )
+
+    def pop(self) -> T:
+        """Take the oldest item out; the producer goes on when half of the room is free."""
+        item = self.items.popleft()
+        if len(self.items) <= self._low and self.gate.closed:
+            self.gate.open()
+        return item
+
+    def release(self) -> None:
+        """Forget what waits and let the producer go on for good."""
+        self.items.clear()
+        self.gate.open()
+
+
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+def start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Run a producer; an error that no subscriber takes is reported at once, not at collection."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work, name=name)
+    _tasks.add(task)  # the loop itself keeps weak references only
+
+    def reap(task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            loop.call_exception_handler(
+                {"message": f"unhandled error in {name}", "exception": error, "task": task}
+            )
+
+    task.add_done_callback(reap)
+    return task
+
+
+def dispose_task(task: asyncio.Task[None], pressure: Pressure) -> None:
+    """End a producer at once, from its own `on_next`, from its loop, or from another thread."""
+    loop = task.get_loop()
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    pressure.stop()
+    if not here:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+    elif task is not asyncio.current_task():
+        task.cancel()
+
+
+def produce(
+    make: Callable[[], AsyncGenerator[Sequence[T], None]], name: str
+) -> Callable[[abc.ObserverBase[T], abc.SchedulerBase | None], abc.DisposableBase]:
+    """The subscribe function of a cold source: each subscription runs `make()` in its own task.
+
+    `make()` yields batches, so that what one read of a socket held goes down without a task switch
+    in between. Its exception goes to `on_error` after all items before it.
+    """
+
+    def subscribe(
+        observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        pressure = Pressure()
+
+        async def pump() -> None:
+            current.set(pressure)
+            gates, on_next = pressure.gates, observer.on_next
+            try:
+                async with aclosing(make()) as batches:
+                    async for batch in batches:
+                        if gates:  # a timer below may have hung one since
+                            await pressure.relieve()
+                        for item in batch:
+                            on_next(item)
+                            if gates:
+                                await pressure.relieve()
+            except Stopped:
+                return
+            except Exception as error:
+                observer.on_error(error)
+            else:
+                observer.on_completed()
+
+        task = start_task(pump(), name)
+        return Disposable(lambda: dispose_task(task, pressure))
+
+    return subscribe
+

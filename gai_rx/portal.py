@@ -1,0 +1,109 @@
+"""The portal: one background event loop for callers that have none.
+
+Scripts, notebooks' `for` loops and plain threads enter here; one daemon thread with one loop,
+started on first use, new in a forked child, closed at interpreter exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+__all__ = ["Portal", "refuse_blocking", "running_loop"]
+
+T = TypeVar("T")
+
+_EXIT_PATIENCE = 2.0  # seconds that interpreter exit waits for live streams to let go
+
+
+class Portal:
+    """One daemon thread with one event loop."""
+
+    _one: ClassVar[Portal | None] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def get(cls) -> Portal:
+        """The process's portal, started if it does not run."""
+        with cls._lock:
+            one = cls._one
+            if one is None or one.pid != os.getpid() or not one.alive:
+                one = cls._one = cls()
+            return one
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
+
+        async def main() -> None:
+            self._stop = asyncio.Event()
+            ready.set_result(asyncio.get_running_loop())
+            await self._stop.wait()
+
+        # asyncio.run cancels what is left and closes async generators, so the HTTP sessions too.
+        self.thread = threading.Thread(
+            target=lambda: asyncio.run(main()), name="gai_rx-portal", daemon=True
+        )
+        self.thread.start()
+        self.loop = ready.result()
+        atexit.register(self.close)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self.thread.is_alive()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function that does not block on the portal's thread, and wait for its result."""
+        if threading.current_thread() is self.thread:
+            return function()
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def go() -> None:
+            try:
+                outcome.set_result(function())
+            except BaseException as error:  # handed to the caller, who re-raises it
+                outcome.set_exception(error)
+
+        self.loop.call_soon_threadsafe(go)
+        return outcome.result()
+
+    def close(self) -> None:
+        """End the loop and what runs in it; a later `get` starts a new one."""
+        atexit.unregister(self.close)
+        if self.pid == os.getpid() and self.alive:
+            self.loop.call_soon_threadsafe(self._stop.set)
+            if threading.current_thread() is not self.thread:
+                self.thread.join(_EXIT_PATIENCE)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def refuse_blocking(what: str) -> None:
+    """Raise where blocking would stop a running loop; in a notebook the user can do nothing else.
+
+    Raises:
+        RuntimeError: If a loop runs in this thread, which is no notebook's.
+    """
+    if running_loop() is not None and not _in_notebook():
+        raise RuntimeError(
+            f"{what} would block the running event loop; use 'await stream' or 'async for' instead"
+        )

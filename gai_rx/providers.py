@@ -1,0 +1,479 @@
+"""Hosts as data, and `connect`: from a name to a provider that streams.
+
+To add a host that speaks a known dialect, add a row to `HOSTS`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from gai_rx.dialects import DIALECTS, Call, Decoder, Dialect, Quirks
+from gai_rx.errors import AuthenticationError, BadRequestError, GaiError, ProtocolError, TruncatedError
+from gai_rx.events import Event, StreamEvent
+from gai_rx.flow import produce
+from gai_rx.http import Body, Timeouts, post
+from gai_rx.refusals import refusal
+from gai_rx.request import Prompt, Request
+from gai_rx.result import Result, ResultBuilder
+from gai_rx.stream import Stream
+
+__all__ = ["HOSTS", "Endpoint", "Host", "Provider", "connect"]
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a host is, for hosts that are started on first use."""
+
+    base_url: str
+    key: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Host:
+    """One row of data: who is asked, how, and where."""
+
+    dialect: str
+    base_url: str | None = None
+    key_variable: str | None = None
+    """Environment variable of the key; None where no key is needed."""
+    default_model: str | None = None
+    quirks: Quirks = field(default_factory=Quirks)
+    key_header: str | None = None
+    """Instead of the dialect's."""
+    url_variable: str | None = None
+    """Environment variable of the base URL."""
+    key_optional: bool = False
+    query: str = ""
+    """Added to every URL."""
+    start: Callable[[str], Awaitable[Endpoint]] | None = None
+    """Starts the host in this process, given the model; for `local` and `simulator`."""
+
+
+async def _start_local(model: str) -> Endpoint:
+    from gai_rx.local import serve_model  # loaded only where it is asked for
+
+    return await serve_model(model)
+
+
+async def _start_simulator(model: str) -> Endpoint:
+    from gai_rx.simulator import shared  # loaded only where it is asked for
+
+    return Endpoint((await shared()).url + "/v1")
+
+
+HOSTS: dict[str, Host] = {
+    "openai": Host(
+        "openai_responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5-mini"
+    ),
+    "openai-chat": Host(
+        "openai_chat",
+        "https://api.openai.com/v1",
+        "OPENAI_API_KEY",
+        "gpt-5-mini",
+        Quirks(max_tokens_field="max_completion_tokens", system_role="developer"),
+    ),
+    "azure": Host(
+        "openai_chat",
+        None,
+        "AZURE_OPENAI_API_KEY",
+        None,
+        Quirks(max_tokens_field="max_completion_tokens"),
+        key_header="api-key",
+        url_variable="AZURE_OPENAI_BASE_URL",
+    ),
+    "anthropic": Host(
+        "anthropic_messages", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "claude-sonnet-4-5"
+    ),
+    "gemini": Host(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        "GEMINI_API_KEY",
+        "gemini-2.5-flash",
+    ),
+    "ollama": Host(
+        "ollama",
+        "http://127.0.0.1:11434",
+        "OLLAMA_API_KEY",
+        "llama3.2",
+        url_variable="OLLAMA_BASE_URL",
+        key_optional=True,
+    ),
+    "local": Host("openai_chat", default_model="smollm2", start=_start_local),
+    "mistral": Host(
+        "openai_chat",
+        "https://api.mistral.ai/v1",
+        "MISTRAL_API_KEY",
+        "mistral-small-latest",
+        Quirks(
+            stream_usage=False, effort=None, seed_field="random_seed", required_choice="any"
+        ),
+    ),
+    "cohere": Host(
+        "cohere", "https://api.cohere.com/v2", "COHERE_API_KEY", "command-a-03-2025"
+    ),
+    "groq": Host(
+        "openai_chat",
+        "https://api.groq.com/openai/v1",
+        "GROQ_API_KEY",
+        "llama-3.3-70b-versatile",
+        Quirks(max_tokens_field="max_completion_tokens"),
+    ),
+    "deepseek": Host(
+        "openai_chat",
+        "https://api.deepseek.com/v1",
+        "DEEPSEEK_API_KEY",
+        "deepseek-chat",
+        Quirks(json_schema=False),
+    ),
+    "xai": Host("openai_chat", "https://api.x.ai/v1", "XAI_API_KEY", "grok-4"),
+    "openrouter": Host(
+        "openai_chat",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        "openrouter/auto",
+        Quirks(effort="reasoning", reasoning_field="reasoning"),
+    ),
+    "together": Host(
+        "openai_chat",
+        "https://api.together.xyz/v1",
+        "TOGETHER_API_KEY",
+        "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    ),
+    "fireworks": Host(
+        "openai_chat",
+        "https://api.fireworks.ai/inference/v1",
+        "FIREWORKS_API_KEY",
+        "accounts/fireworks/models/llama-v3p3-70b-instruct",
+    ),
+    "cerebras": Host(
+        "openai_chat",
+        "https://api.cerebras.ai/v1",
+        "CEREBRAS_API_KEY",
+        "llama-3.3-70b",
+        Quirks(max_tokens_field="max_completion_tokens"),
+    ),
+    "perplexity": Host(
+        "openai_chat",
+        "https://api.perplexity.ai",
+        "PERPLEXITY_API_KEY",
+        "sonar",
+        Quirks(stream_usage=False),
+    ),
+    "moonshot": Host(
+        "openai_chat",
+        "https://api.moonshot.ai/v1",
+        "MOONSHOT_API_KEY",
+        "kimi-k2-0905-preview",
+        Quirks(reasoning_field="reasoning_content", json_schema=False),
+    ),
+    "alibaba": Host(
+        "openai_chat",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+        "qwen-plus",
+        Quirks(effort="enable_thinking", json_schema=False),
+    ),
+    "huggingface": Host(
+        "openai_chat",
+        "https://router.huggingface.co/v1",
+        "HF_TOKEN",
+        "meta-llama/Llama-3.3-70B-Instruct",
+    ),
+    "vllm": Host(
+        "openai_chat",
+        "http://127.0.0.1:8000/v1",
+        "VLLM_API_KEY",
+        None,
+        url_variable="VLLM_BASE_URL",
+        key_optional=True,
+    ),
+    "lmstudio": Host(
+        "openai_chat",
+        "http://127.0.0.1:1234/v1",
+        "LMSTUDIO_API_KEY",
+        None,
+        url_variable="LMSTUDIO_BASE_URL",
+        key_optional=True,
+    ),
+    "compat": Host("openai_chat", None, "COMPAT_API_KEY", None, key_optional=True),
+    "simulator": Host("openai_chat", default_model="story", start=_start_simulator),
+}
+for _name in DIALECTS:  # a dialect named directly, for any host that speaks it
+    HOSTS.setdefault(_name, Host(_name, key_optional=True))
+
+
+def connect(
+    model: str,
+    *,
+    api_key: str | SecretStr | None = None,
+    base_url: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeouts: Timeouts | None = None,
+    lenient: bool | None = None,
+    proxy: str | None = None,
+    **options: Any,
+) -> Provider:
+    """Choose who answers; nothing is sent before a stream is subscribed to.
+
+    Args:
+        model: `"host:model"`, split at the first colon; the host alone takes its default model.
+        api_key: Instead of the host's environment variable.
+        base_url: Instead of the host's; it ends where the provider's own SDKs' base URL ends.
+        headers: Sent with every request.
+        timeouts: Limits in seconds; `Timeouts()` when None.
+        lenient: Take an answer that ends properly but names no finish reason as complete; the
+            host's habit when None.
+        proxy: URL of an HTTP proxy; those of the environment are not used.
+        options: Settings for every request, as `Request` has them: `temperature=0.2`.
+
+    Raises:
+        AuthenticationError: If the host needs a key and there is none; names the variable.
+        BadRequestError: If the host is unknown, or the base URL is not https (loopback excepted).
+
+    Example:
+        >>> connect("anthropic:claude-sonnet-4-5", api_key="sk-…")
+        Provider('anthropic:claude-sonnet-4-5', base_url='https://api.anthropic.com')
+    """
+    name, _, wanted = model.partition(":")
+    host = HOSTS.get(name)
+    if host is None:
+        known = ", ".join(HOSTS)
+        raise BadRequestError(
+            f"no host is called {name!r}; known are {known}. Any OpenAI-compatible server is "
+            "'compat:model' with base_url=…"
+        )
+    chosen = wanted or host.default_model
+    if chosen is None:
+        raise BadRequestError(f"{name!r} has no default model; write '{name}:model'")
+    return Provider(
+        name,
+        host,
+        chosen,
+        key=_key(name, host, api_key),
+        base_url=_base_url(name, host, base_url),
+        headers=headers or {},
+        timeouts=timeouts or Timeouts(),
+        lenient=lenient,
+        proxy=proxy,
+        settings=options,
+    )
+
+
+def _key(name: str, host: Host, given: str | SecretStr | None) -> SecretStr | None:
+    if given is not None:
+        key = given if isinstance(given, SecretStr) else SecretStr(given)
+    else:
+        key = SecretStr(os.environ.get(host.key_variable, "") if host.key_variable else "")
+    value = key.get_secret_value()
+    if value and (not value.isascii() or not value.isprintable() or value != value.strip()):
+        raise AuthenticationError(
+            f"the key for {name!r} has spaces, line ends or other characters that no key has; "
+            "was it copied whole?"
+        )
+    if value:
+        return key
+    if host.key_variable is None or host.key_optional:
+        return None
+    raise AuthenticationError(
+        f"{name!r} needs a key: set the environment variable {host.key_variable} or pass api_key=…",
+        provider=name,
+    )
+
+
+def _base_url(name: str, host: Host, given: str | None) -> str | None:
+    url = given or (os.environ.get(host.url_variable) if host.url_variable else None) or host.base_url
+    if url is None:
+        if host.start is not None:
+            return None
+        hint = f", or set {host.url_variable}" if host.url_variable else ""
+        raise BadRequestError(f"{name!r} needs base_url=…{hint}")
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadRequestError(f"base_url must be like 'https://host/v1', got scheme {parts.scheme!r}")
+    if parts.username is not None or parts.password is not None:
+        raise BadRequestError("base_url must not hold a user or password; use api_key or headers")
+    if parts.scheme == "http" and not loopback:
+        raise BadRequestError(
+            f"base_url must be https, got http to {parts.hostname!r}: the key would travel in the "
+            "clear; plain http is for this machine only"
+        )
+    return url.rstrip("/")
+
+
+class Provider:
+    """A model at a host; made by `connect`."""
+
+    def __init__(
+        self,
+        name: str,
+        host: Host,
+        model: str,
+        *,
+        key: SecretStr | None,
+        base_url: str | None,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        lenient: bool | None,
+        proxy: str | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.timeouts = timeouts
+        self._host = host
+        self._dialect: Dialect = DIALECTS[host.dialect]
+        finish_optional = host.quirks.finish_optional if lenient is None else lenient
+        self._quirks = replace(host.quirks, provider=name, finish_optional=finish_optional)
+        self._key = key
+        self._base_url = base_url
+        self._headers = {k.lower(): v for k, v in headers.items()}
+        self._proxy = proxy
+        self._settings = dict(settings)
+        if settings:
+            Request.of("check", **settings)  # a misspelt setting fails here, not at the first request
+
+    def __repr__(self) -> str:
+        where = f", base_url={self._base_url!r}" if self._base_url else ""
+        return f"Provider('{self.name}:{self.model}'{where})"
+
+    def stream_text(self, request: Prompt, *, raw: bool = False, **settings: Any) -> Stream[Event]:
+        """The answer as a cold stream of events: each subscription is one request.
+
+        Args:
+            request: A `Request`, a list of messages, or plain text.
+            raw: Emit every record of the provider as a `Raw` event too.
+            settings: Fields of `Request`, for this request: `max_tokens=100`.
+
+        Raises:
+            pydantic.ValidationError: If the request is not one.
+        """
+        asked = Request.of(request, **{**self._settings, **settings})
+
+        async def answer() -> AsyncGenerator[Sequence[StreamEvent], None]:
+            async for batch in self._answer(asked, raw):
+                yield batch
+
+        name = f"{self.name}:{asked.model or self.model}"
+        return Stream(produce(answer, name), stages=(name,), of_events=True)  # type: ignore[arg-type]
+
+    async def text(self, request: Prompt, **settings: Any) -> Result:
+        """The whole answer.
+
+        Raises:
+            GaiError: If it did not arrive whole; `error.partial` is what did.
+        """
+        builder = ResultBuilder()
+        async for event in self.stream_text(request, **settings):
+            builder.add(event)
+        return builder.result()
+
+    async def _answer(
+        self, request: Request, raw: bool
+    ) -> AsyncGenerator[Sequence[StreamEvent], None]:
+        received = ResultBuilder()
+        model = request.model or self.model
+        try:
+            call = self._dialect.encode(request, model, self._quirks)
+            endpoint = await self._endpoint(model)
+            async with post(
+                _join(endpoint.base_url, call.path, self._host.query),
+                body=call.body,
+                headers=self._all_headers(request, call),
+                key=self._key_header(endpoint),
+                timeouts=self.timeouts,
+                proxy=self._proxy,
+            ) as body:
+                decoder = self._dialect.decoder(
+                    self._quirks, raw=raw, call_prefix=f"{secrets.token_hex(4)}_"
+                )
+                async for events in _decoded(body, decoder):
+                    for event in events:
+                        received.add(event)
+                    yield events
+        except GaiError as error:
+            error.provider, error.model = self.name, model
+            error.partial = received.result()
+            raise
+
+    async def _endpoint(self, model: str) -> Endpoint:
+        if self._base_url is not None:
+            return Endpoint(self._base_url)
+        assert self._host.start is not None  # connect() asked for a base URL otherwise
+        return await self._host.start(model)
+
+    def _key_header(self, endpoint: Endpoint) -> tuple[str, SecretStr] | None:
+        key = self._key or endpoint.key
+        header = self._host.key_header or self._dialect.key_header
+        return (header, key) if key is not None else None
+
+    def _all_headers(self, request: Request, call: Call) -> dict[str, str]:
+        accept = "application/x-ndjson" if self._dialect.decoder.framing == "ndjson" else "text/event-stream"
+        made = {"accept": accept, "user-agent": f"gai_rx/{VERSION}"}
+        made.update(self._dialect.headers)
+        made.update(call.headers)
+        if request.request_id:
+            made["x-request-id"] = request.request_id
+        if request.idempotency_key:
+            made["idempotency-key"] = request.idempotency_key
+        made.update(self._headers)
+        return made
+
+
+def _join(base_url: str, path: str, query: str) -> str:
+    if not query:
+        return base_url + path
+    return f"{base_url}{path}{'&' if '?' in path else '?'}{query}"
+
+
+async def _decoded(body: Body, decoder: Decoder) -> AsyncGenerator[list[StreamEvent], None]:
+    """The events of a body, one list a read.
+
+    Raises:
+        GaiError: What ended the answer, after all events before it.
+    """
+    broken: GaiError | None = None
+    whole = body.content_type == "application/json" and decoder.framing == "sse"
+    if whole and (await body.peek()).lstrip()[:1] in (b"{", b"["):
+        yield await _unstreamed(body, decoder)
+    else:
+        try:
+            while not decoder.done and decoder.fault is None and (chunk := await body.read()):
+                events = decoder.feed(chunk)
+                if events:
+                    body.progressed()
+                    yield events
+        except GaiError as error:
+            broken = error
+    if not decoder.done and decoder.fault is None:
+        yield decoder.close(broken)
+    if decoder.fault is not None:
+        raise decoder.fault
+
+
+async def _unstreamed(body: Body, decoder: Decoder) -> list[StreamEvent]:
+    """A server that ignored `stream`: one JSON body, an answer or an error."""
+    data = bytearray()
+    while chunk := await body.read():
+        data += chunk
+        if len(data) > 32 * 1024 * 1024:
+            raise ProtocolError("expected a stream, got one JSON body of over 32 MiB")
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise TruncatedError("expected a stream, got a JSON body that is cut off") from error
+    records = told if isinstance(told, list) else [told]
+    if len(records) == 1 and isinstance(records[0], dict) and records[0].get("error"):
+        raise refusal(200, body.headers, records[0])
+    framed = b"".join(b"data: %s\n\n" % json.dumps(r).encode() for r in records)
+    return decoder.feed(framed)
