@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from io import StringIO
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,25 +72,52 @@ class Result(_Frozen):
     complete: bool = False
 
 
+class _Block:
+    """Adjacent deltas of one kind and block, as text: events themselves would cost ten times more."""
+
+    __slots__ = ("call", "encrypted", "id", "kind", "signature", "text", "write")
+
+    def __init__(self, kind: type[StreamEvent], call: ToolCall | None = None) -> None:
+        self.kind = kind
+        self.call = call
+        self.text = StringIO()
+        self.write = self.text.write
+        self.signature: str | None = None
+        self.encrypted: str | None = None
+        self.id: str | None = None
+
+    def part(self) -> Part | None:
+        """The block as a part of the history."""
+        text = self.text.getvalue()
+        if self.call is not None:
+            call = self.call
+            if call.provider_executed or call.invalid is not None:
+                return None
+            return ToolCallPart(
+                id=call.id, name=call.name, arguments=call.arguments, signature=call.signature
+            )
+        if self.kind is ReasoningDelta:
+            return ReasoningPart(
+                text=text, signature=self.signature, encrypted=self.encrypted, id=self.id
+            )
+        if self.kind is RefusalDelta:
+            return RefusalPart(text=text)
+        return TextPart(text=text, signature=self.signature)
+
+
 class _Step:
     """The events of one step, added up."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.blocks: list[tuple[Any, list[StreamEvent]]] = []
+        self.blocks: list[_Block] = []
         self.calls: list[ToolCall] = []
         self.results: list[ToolResult] = []
         self.usage: Usage | None = None
         self.reason: FinishReason | None = None
 
-    def add_to_block(self, key: Any, event: StreamEvent) -> None:
-        if self.blocks and self.blocks[-1][0] == key:
-            self.blocks[-1][1].append(event)
-        else:
-            self.blocks.append((key, [event]))
-
     def joined(self, kind: type[StreamEvent]) -> str:
-        return "".join(e.text for _, block in self.blocks for e in block if isinstance(e, kind))  # type: ignore[attr-defined]  # every kind asked for has a text
+        return "".join(b.text.getvalue() for b in self.blocks if b.kind is kind)
 
     def step(self) -> Step:
         return Step(
@@ -102,7 +130,7 @@ class _Step:
         )
 
     def messages(self) -> Iterable[Message]:
-        parts = [part for _, block in self.blocks if (part := _part(block)) is not None]
+        parts = [part for block in self.blocks if (part := block.part()) is not None]
         if parts:
             yield Message(role="assistant", parts=tuple(parts))
         answers = tuple(
@@ -112,32 +140,6 @@ class _Step:
         )
         if answers:
             yield Message(role="tool", parts=answers)
-
-
-def _last(block: list[StreamEvent], name: str) -> Any:
-    return next((v for e in reversed(block) if (v := getattr(e, name)) is not None), None)
-
-
-def _part(block: list[StreamEvent]) -> Part | None:
-    """One part of the history from the deltas of one block."""
-    first = block[0]
-    if isinstance(first, ToolCall):
-        if first.provider_executed or first.invalid is not None:
-            return None
-        return ToolCallPart(
-            id=first.id, name=first.name, arguments=first.arguments, signature=first.signature
-        )
-    text = "".join(e.text for e in block)  # type: ignore[attr-defined]  # delta kinds have a text
-    if isinstance(first, ReasoningDelta):
-        return ReasoningPart(
-            text=text,
-            signature=_last(block, "signature"),
-            encrypted=_last(block, "encrypted"),
-            id=_last(block, "id"),
-        )
-    if isinstance(first, RefusalDelta):
-        return RefusalPart(text=text)
-    return TextPart(text=text, signature=_last(block, "signature"))
 
 
 class ResultBuilder:
@@ -158,15 +160,54 @@ class ResultBuilder:
         self._citations: list[Citation] = []
         self._object: Any = None
         self._finish: Finish | None = None
+        self._open: tuple[Any, ...] = ()  # kind, step and block that the last delta was of
+        self._write: Callable[[str], Any] = StringIO().write
 
     def add(self, event: StreamEvent) -> None:
         """Take in one event; kinds that a result does not show are passed over."""
-        kind = type(event)
+        kind = event.__class__
         if kind is TextDelta or kind is ReasoningDelta:
-            if event.choice == 0:  # type: ignore[attr-defined]  # both kinds have a choice
-                self._step(event).add_to_block((kind, event.block), event)  # type: ignore[attr-defined]
+            if event.choice:  # type: ignore[attr-defined]  # both kinds have what is read here
+                return
+            key = (kind, event.step, event.block)  # type: ignore[attr-defined]
+            if key != self._open:
+                self._open_block(event, key)
+            self._write(event.text)  # type: ignore[attr-defined]
+            if event.signature is not None or kind is ReasoningDelta:  # type: ignore[attr-defined]
+                self._mark(event)
         elif (take := self._rules.get(kind)) is not None:
             take(self, event)
+
+    def extend(self, events: Iterable[StreamEvent]) -> None:
+        """Take in several events; text that goes on in its block takes the short way."""
+        kind, step, block = self._open if len(self._open) == 3 else (None, 0, 0)
+        write = self._write
+        for event in events:
+            if event.__class__ is TextDelta and kind is TextDelta:
+                values = event.__dict__
+                if (
+                    values["block"] == block
+                    and values["step"] == step
+                    and not values["choice"]
+                    and values["signature"] is None
+                ):
+                    write(values["text"])
+                    continue
+            self.add(event)
+            kind, step, block = self._open if len(self._open) == 3 else (None, 0, 0)
+            write = self._write
+
+    def _open_block(self, event: StreamEvent, key: tuple[Any, ...]) -> None:
+        block = _Block(type(event))
+        self._step(event).blocks.append(block)
+        self._open, self._write = key, block.write
+
+    def _mark(self, event: Any) -> None:
+        block = self._steps[-1].blocks[-1]
+        block.signature = event.signature or block.signature
+        if block.kind is ReasoningDelta:
+            block.encrypted = event.encrypted or block.encrypted
+            block.id = event.id or block.id
 
     def _step(self, event: StreamEvent) -> _Step:
         steps = self._steps
@@ -179,14 +220,19 @@ class ResultBuilder:
             self._steps = [s for s in self._steps if s.number < event.step]
             self._citations.clear()
             self._object = self._finish = None
+            self._open = ()
 
     def _refusal(self, event: RefusalDelta) -> None:
-        self._step(event).add_to_block(RefusalDelta, event)
+        key = (RefusalDelta, event.step)
+        if key != self._open:
+            self._open_block(event, key)
+        self._write(event.text)
 
     def _call(self, event: ToolCall) -> None:
         step = self._step(event)
         step.calls.append(event)
-        step.add_to_block(("call", event.id), event)
+        step.blocks.append(_Block(ToolCall, event))
+        self._open = ()
 
     def _tool_result(self, event: ToolResult) -> None:
         self._step(event).results.append(event)

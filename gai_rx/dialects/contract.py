@@ -10,9 +10,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from gai_rx.dialects.surrogates import Mender
 from gai_rx.dialects.tool_calls import OpenCall
@@ -98,6 +100,7 @@ class Decoder(ABC):
         self._begun = False
         self._sse = SSEDecoder() if self.framing == "sse" else None
         self._lines = NDJSONDecoder()
+        self._framer = self._sse.feed_pairs if self._sse is not None else self._line_pairs
         self._mender: Mender | None = None
         self._bytes = 0
 
@@ -108,19 +111,52 @@ class Decoder(ABC):
             self._bytes += len(chunk)
             if self._bytes > STREAM_LIMIT:
                 raise ProtocolError(f"the answer grew past the limit of {STREAM_LIMIT:,} bytes")
-            if self._sse is not None:
-                for name, data, _, _ in self._sse.feed(chunk):
-                    self._take(data, name)
-                    if self.done:
-                        break
-            else:
-                for line in self._lines.feed(chunk):
-                    self._take(line, "")
-                    if self.done:
-                        break
+            self._take_all(self._framer(chunk))
         except GaiError as error:
             self._fail(error)
-        return self._mended()
+        return self.out if self._mender is None else self._mended()
+
+    def _take_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """The hot loop: every record is decoded here, once, in C."""
+        on_record, raw = self.on_record, self._raw
+        data = b""
+        try:
+            for name, data in pairs:
+                try:
+                    record = from_json(data)
+                except ValueError:
+                    record = self._decoded_slowly(data)
+                    if record is None:
+                        continue
+                if raw:
+                    self.begin()
+                    self.out.append(Raw(record=record))
+                if record.__class__ is not dict:
+                    record = self.unwrap(record)
+                on_record(record, name)
+                if self.done:
+                    return
+        except (AttributeError, KeyError, IndexError, TypeError, ValidationError) as error:
+            shown = data[:200].decode("utf-8", "replace")
+            raise ProtocolError(
+                f"a record is not of the form that the provider documents: {shown!r}", phase="decode"
+            ) from error
+
+    def _line_pairs(self, chunk: bytes) -> Iterable[tuple[bytes, bytes]]:
+        return zip(repeat(b""), self._lines.feed(chunk))
+
+    def _decoded_slowly(self, data: bytes) -> Any:
+        """What the C decoder refused: `[DONE]`, nothing, or JSON with half characters."""
+        data = data.strip()
+        if not data:
+            return None
+        if data.startswith(b"[DONE]"):
+            self.on_sentinel()
+            return None
+        record, split = decode_json(data)
+        if split and self._mender is None:
+            self._mender = Mender()
+        return record
 
     def close(self, broken: GaiError | None = None) -> list[StreamEvent]:
         """The body has ended, or broke with an error of the transport.
@@ -139,12 +175,12 @@ class Decoder(ABC):
             self._fail(error)
         if not self.done and self.fault is None:
             self._fail(broken or self._truncated())
-        return self._mended()
+        return self.out if self._mender is None else self._mended()
 
     # What subclasses implement and use.
 
     @abstractmethod
-    def on_record(self, record: dict[str, Any], name: str) -> None:
+    def on_record(self, record: dict[str, Any], name: bytes) -> None:
         """Take one JSON record; `name` is the server-sent event's type, `message` when unnamed."""
 
     def on_sentinel(self) -> None:
@@ -202,30 +238,6 @@ class Decoder(ABC):
 
     # The common part.
 
-    def _take(self, data: bytes, name: str) -> None:
-        if not data.startswith(b"{"):
-            data = data.strip()
-            if not data:
-                return
-            if data.startswith(b"[DONE]"):
-                self.on_sentinel()
-                return
-        record, split = decode_json(data)
-        if split and self._mender is None:
-            self._mender = Mender()
-        if self._raw:
-            self.begin()
-            self.out.append(Raw(record=record))
-        if not isinstance(record, dict):
-            record = self.unwrap(record)
-        try:
-            self.on_record(record, name)
-        except (AttributeError, KeyError, IndexError, TypeError, ValidationError) as error:
-            shown = data[:200].decode("utf-8", "replace")
-            raise ProtocolError(
-                f"a record is not of the form that the provider documents: {shown!r}", phase="decode"
-            ) from error
-
     def unwrap(self, record: Any) -> dict[str, Any]:
         """A record that is no object: an error where it is a list or text that tells one."""
         if isinstance(record, list) and record and isinstance(record[0], dict):
@@ -234,18 +246,16 @@ class Decoder(ABC):
 
     def _take_remainder(self) -> None:
         if self._sse is None:
-            line = self._lines.remainder()
-            data, name = line or b"", ""
+            name, data = b"", self._lines.remainder() or b""
         else:
             record = self._sse.remainder()
-            data, name = (record.data, record.event) if record else (b"", "")
-        if not data:
-            return
+            name, data = (record.event.encode(), record.data) if record else (b"", b"")
         try:
-            decode_json(data) if not data.startswith(b"[DONE]") else None
+            if data and not data.startswith(b"[DONE]"):
+                decode_json(data)
         except ProtocolError:
             return  # cut in the middle: that the answer is truncated is the better message
-        self._take(data, name)
+        self._take_all([(name, data)] if data else [])
 
     def _fail(self, error: GaiError) -> None:
         if self.usage is not None and self._begun:
@@ -261,8 +271,7 @@ class Decoder(ABC):
         )
 
     def _mended(self) -> list[StreamEvent]:
-        if self._mender is None:
-            return self.out
+        assert self._mender is not None
         return self._mender.mend(self.out, last=self.done or self.fault is not None)
 
 

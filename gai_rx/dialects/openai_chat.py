@@ -60,6 +60,11 @@ _REASONS: dict[str, FinishReason] = {
     "error": "error",
     "insufficient_system_resource": "error",
 }
+# What nearly every chunk has, and nothing else: the quick way past all the accents.
+_PLAIN_RECORD = frozenset(
+    "id object created model service_tier system_fingerprint choices usage obfuscation".split()
+)
+_PLAIN_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _KNOWN_OBJECTS = {"chat.completion.chunk", "chat.completion", "", None}
 
 
@@ -75,27 +80,48 @@ class ChatDecoder(Decoder):
         self._cited: set[str] = set()
         self._images = 0
 
-    def on_record(self, record: dict[str, Any], name: str) -> None:
-        """Take one chunk."""
-        choices = record.get("choices")
+    def on_record(self, record: dict[str, Any], name: bytes) -> None:
+        """Take one chunk; the first branch is the hot path, a piece of text."""
         if not self.begun:
             if record.get("error"):
                 self.raise_error(record)
             self.begin(record.get("model"), record.get("id"))
+        choices = record.get("choices")
         if choices:
             for choice in choices:
-                self._on_choice(choice)
-        if record.get("error"):
-            self.raise_error(record)
-        if name == "error":  # Groq marks its errors by the event's type as well
-            self.raise_error(record)
-        usage = record.get("usage")
-        if usage:
-            self._usage = usage
-        self._on_extras(record, choices)
+                delta = choice.get("delta")
+                if delta and len(delta) == 1 and (text := delta.get("content")).__class__ is str:
+                    if text:
+                        self.out.append(text_delta(text, choice.get("index") or 0))
+                elif delta:
+                    self._on_delta(delta, choice.get("index") or 0)
+                elif choice.get("message"):  # the server ignored `stream`: the whole answer
+                    self._on_delta(choice["message"], choice.get("index") or 0)
+                if choice.get("finish_reason"):
+                    self._on_reason(choice)
+                if not _PLAIN_CHOICE.issuperset(choice):
+                    self._on_choice_extras(choice)
+        if record.get("usage"):
+            self._usage = record["usage"]
+        if not choices or not _PLAIN_RECORD.issuperset(record) or name == b"error":
+            self._on_extras(record, name)
 
-    def _on_extras(self, record: dict[str, Any], choices: Any) -> None:
+    def _on_reason(self, choice: dict[str, Any]) -> None:
+        if not choice.get("index"):
+            self._reason = str(choice["finish_reason"])
+
+    def _on_choice_extras(self, choice: dict[str, Any]) -> None:
+        if choice.get("usage"):  # Moonshot
+            self._usage = choice["usage"]
+        if choice.get("error"):  # OpenRouter
+            self.raise_error(choice)
+        if choice.get("content_filter_results"):
+            self._on_filter(choice["content_filter_results"])
+
+    def _on_extras(self, record: dict[str, Any], name: bytes) -> None:
         """What only some hosts send beside the choices."""
+        if record.get("error") or name == b"error":  # Groq marks errors by the event's type too
+            self.raise_error(record)
         groq = record.get("x_groq")
         if groq:
             if groq.get("error"):
@@ -106,34 +132,17 @@ class ChatDecoder(Decoder):
         filtered = record.get("prompt_filter_results")
         for result in filtered if isinstance(filtered, list) else ():
             self._on_filter(result.get("content_filter_results"))
-        if not choices and record.get("object") not in _KNOWN_OBJECTS:
+        if not record.get("choices") and record.get("object") not in _KNOWN_OBJECTS:
             self.out.append(Raw(record=record))
 
-    def _on_choice(self, choice: dict[str, Any]) -> None:
-        index = choice.get("index") or 0
-        delta = choice.get("delta")
-        if delta:
-            content = delta.get("content")
-            if content:
-                if isinstance(content, str):
-                    self.out.append(text_delta(content, index))
-                else:
-                    self._on_parts(content, index)
-            if len(delta) > 1 or not content:
-                self._on_rare(delta, index)
-        elif choice.get("message"):  # the server ignored `stream` and sent the whole answer
-            self._on_choice({**choice, "delta": choice["message"], "message": None})
-            return
-        reason = choice.get("finish_reason")
-        if reason and index == 0:
-            self._reason = str(reason)
-        if choice.get("usage"):  # Moonshot
-            self._usage = choice["usage"]
-        if choice.get("error"):  # OpenRouter
-            self.raise_error(choice)
-        filtered = choice.get("content_filter_results")
-        if filtered:
-            self._on_filter(filtered)
+    def _on_delta(self, delta: dict[str, Any], index: int) -> None:
+        content = delta.get("content")
+        if content:
+            if isinstance(content, str):
+                self.out.append(text_delta(content, index))
+            else:
+                self._on_parts(content, index)
+        self._on_rare(delta, index)
 
     def _on_rare(self, delta: dict[str, Any], index: int) -> None:
         """All that a delta may hold besides text."""

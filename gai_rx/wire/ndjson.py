@@ -31,6 +31,7 @@ class NDJSONDecoder:
         Raises:
             ProtocolError: If a line grows past the limit.
         """
+        self._raise_if_too_long()
         complete, newline, rest = chunk.rpartition(b"\n")
         if not newline:
             self._hold(chunk)
@@ -39,30 +40,33 @@ class NDJSONDecoder:
             self._pending.append(complete)
             complete = b"".join(self._pending)
             self._pending.clear()
-            self._size = 0
+        self._size = 0
         lines = [line for line in complete.split(b"\n") if line and not line.isspace()]
-        if len(complete) > self._limit and any(len(line) > self._limit for line in lines):
-            raise self._too_long()
+        if len(complete) > self._limit:
+            long = next((n for n, line in enumerate(lines) if len(line) > self._limit), None)
+            if long is not None:
+                self._size = len(lines[long])
+                return lines[:long]
         self._hold(rest)
         return lines
 
     def remainder(self) -> bytes | None:
         """At the end of the body: the last line, if it lacks its line end."""
+        self._raise_if_too_long()
         rest = b"".join(self._pending)
         self._pending.clear()
         return rest if rest and not rest.isspace() else None
 
     def _hold(self, piece: bytes) -> None:
-        if not piece:
-            return
-        self._pending.append(piece)
-        self._size += len(piece)
+        if piece:
+            self._pending.append(piece)
+            self._size += len(piece)
+
+    def _raise_if_too_long(self) -> None:
+        """Raise one call late: the lines before the long one must get out first."""
         if self._size > self._limit:
             self._pending.clear()
-            raise self._too_long()
-
-    def _too_long(self) -> ProtocolError:
-        return ProtocolError(
-            f"a line grew past the limit of {self._limit:,} bytes; "
-            "the server sends no line ends, or the limit is too low"
-        )
+            raise ProtocolError(
+                f"a line grew past the limit of {self._limit:,} bytes; "
+                "the server sends no line ends, or the limit is too low"
+            )
