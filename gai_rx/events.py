@@ -72,11 +72,16 @@ class StreamEvent(BaseModel):
         frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
     )
 
-    stream_id: str = Field("", description="Which of several multiplexed streams it came from.")
-    step: int = Field(0, description="Step of a multi-step run, from 0.")
-    attempt: int = Field(1, description="Which request of a retried stream it came from, from 1.")
+    stream_id: str = Field(
+        default="", description="Which of several multiplexed streams it came from."
+    )
+    step: int = Field(default=0, description="Step of a multi-step run, from 0.")
+    attempt: int = Field(
+        default=1, description="Which request of a retried stream it came from, from 1."
+    )
     metadata: Mapping[str, Any] = Field(
-        {}, description="The provider's own data; operators merge into it, never replace it."
+        default={},
+        description="The provider's own data; operators merge into it, never replace it.",
     )
 
 
@@ -84,9 +89,9 @@ class Start(StreamEvent):
     """An answer begins; with `attempt > 1` it begins anew, and what came before is void."""
 
     type: Literal["start"] = "start"
-    provider: str = Field("", description="The host that answers.")
-    model: str = Field("", description="The model as the host names it in its answer.")
-    response_id: str = Field("", description="The host's name for this answer.")
+    provider: str = Field(default="", description="The host that answers.")
+    model: str = Field(default="", description="The model as the host names it in its answer.")
+    response_id: str = Field(default="", description="The host's name for this answer.")
 
 
 class TextDelta(StreamEvent):
@@ -94,9 +99,9 @@ class TextDelta(StreamEvent):
 
     type: Literal["text_delta"] = "text_delta"
     text: str
-    choice: int = Field(0, description="Which of several parallel answers (n > 1).")
-    block: int = Field(0, description="Which content block of the answer.")
-    signature: str | None = Field(None, description="Opaque; goes back with the next turn.")
+    choice: int = Field(default=0, description="Which of several parallel answers (n > 1).")
+    block: int = Field(default=0, description="Which content block of the answer.")
+    signature: str | None = Field(default=None, description="Opaque; goes back with the next turn.")
 
 
 class ReasoningDelta(StreamEvent):
@@ -104,11 +109,15 @@ class ReasoningDelta(StreamEvent):
 
     type: Literal["reasoning_delta"] = "reasoning_delta"
     text: str = ""
-    signature: str | None = Field(None, description="Opaque; goes back with the next turn.")
-    encrypted: str | None = Field(None, description="Thinking one can not read; goes back too.")
+    signature: str | None = Field(default=None, description="Opaque; goes back with the next turn.")
+    encrypted: str | None = Field(
+        default=None, description="Thinking one can not read; goes back too."
+    )
     choice: int = 0
     block: int = 0
-    id: str | None = Field(None, description="The provider's name for this block of thinking.")
+    id: str | None = Field(
+        default=None, description="The provider's name for this block of thinking."
+    )
 
 
 class RefusalDelta(StreamEvent):
@@ -139,8 +148,10 @@ class ObjectDelta(StreamEvent):
     """The structured answer so far."""
 
     type: Literal["object_delta"] = "object_delta"
-    value: Any = Field(None, exclude=True, description="The partial object; `text` rebuilds it.")
-    text: str = Field("", description="The characters that are new.")
+    value: Any = Field(
+        default=None, exclude=True, description="The partial object; `text` rebuilds it."
+    )
+    text: str = Field(default="", description="The characters that are new.")
 
 
 class ToolCallDelta(StreamEvent):
@@ -149,8 +160,8 @@ class ToolCallDelta(StreamEvent):
     type: Literal["tool_call_delta"] = "tool_call_delta"
     id: str
     name: str = ""
-    arguments: str = Field("", description="The new characters of the JSON arguments.")
-    index: int = Field(0, description="Position of the call in the answer, from 0.")
+    arguments: str = Field(default="", description="The new characters of the JSON arguments.")
+    index: int = Field(default=0, description="Position of the call in the answer, from 0.")
 
 
 class ToolCall(StreamEvent):
@@ -159,11 +170,17 @@ class ToolCall(StreamEvent):
     type: Literal["tool_call"] = "tool_call"
     id: str
     name: str
-    arguments: dict[str, Any] = Field({}, description="Parsed arguments; empty when invalid.")
-    arguments_text: str = Field("", description="The arguments as they were sent.")
-    invalid: str | None = Field(None, description="Why the arguments can not be used, if so.")
-    provider_executed: bool = Field(False, description="True when the provider runs it itself.")
-    signature: str | None = Field(None, description="Opaque; goes back with the next turn.")
+    arguments: dict[str, Any] = Field(
+        default={}, description="Parsed arguments; empty when invalid."
+    )
+    arguments_text: str = Field(default="", description="The arguments as they were sent.")
+    invalid: str | None = Field(
+        default=None, description="Why the arguments can not be used, if so."
+    )
+    provider_executed: bool = Field(
+        default=False, description="True when the provider runs it itself."
+    )
+    signature: str | None = Field(default=None, description="Opaque; goes back with the next turn.")
 
 
 class ToolResult(StreamEvent):
@@ -174,7 +191,7 @@ class ToolResult(StreamEvent):
     name: str = ""
     result: Any = None
     error: str | None = None
-    duration: float | None = Field(None, description="Seconds the tool took.")
+    duration: float | None = Field(default=None, description="Seconds the tool took.")
     provider_executed: bool = False
 
 
@@ -185,9 +202,11 @@ class Citation(BaseModel):
 
     uri: str = ""
     title: str = ""
-    text: str = Field("", description="The passage quoted from the source.")
-    start: int | None = Field(None, description="Where the cited part of the answer begins.")
-    end: int | None = Field(None, description="Where it ends; units are the provider's.")
+    text: str = Field(default="", description="The passage quoted from the source.")
+    start: int | None = Field(
+        default=None, description="Where the cited part of the answer begins."
+    )
+    end: int | None = Field(default=None, description="Where it ends; units are the provider's.")
 
 
 class Citations(StreamEvent):
@@ -233,8 +252,8 @@ class Retry(StreamEvent):
 
     type: Literal["retry"] = "retry"
     delay: float = Field(description="Seconds until the next attempt.")
-    error: str = Field("", description="What failed.")
-    kind: str = Field("", description="The failed request's error kind.")
+    error: str = Field(default="", description="What failed.")
+    kind: str = Field(default="", description="The failed request's error kind.")
 
 
 class Error(StreamEvent):
@@ -251,7 +270,9 @@ class Finish(StreamEvent):
 
     type: Literal["finish"] = "finish"
     reason: FinishReason
-    raw_reason: str | None = Field(None, description="The reason as the provider spells it.")
+    raw_reason: str | None = Field(
+        default=None, description="The reason as the provider spells it."
+    )
     usage: Usage | None = None
 
 

@@ -238,4 +238,3 @@ def produce(
         return Disposable(lambda: dispose_task(task, pressure))
 
     return subscribe
-

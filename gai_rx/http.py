@@ -45,15 +45,18 @@ class Timeouts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    connect: float | None = Field(10.0, gt=0, description="To the connection.")
-    first: float | None = Field(600.0, gt=0, description="From the request to the first byte.")
-    idle: float | None = Field(120.0, gt=0, description="Between two reads.")
-    progress: float | None = Field(600.0, gt=0, description="Between two records.")
-    total: float | None = Field(None, gt=0, description="In all.")
+    connect: float | None = Field(default=10.0, gt=0, description="To the connection.")
+    first: float | None = Field(
+        default=600.0, gt=0, description="From the request to the first byte."
+    )
+    idle: float | None = Field(default=120.0, gt=0, description="Between two reads.")
+    progress: float | None = Field(default=600.0, gt=0, description="Between two records.")
+    total: float | None = Field(default=None, gt=0, description="In all.")
 
 
 _sessions: weakref.WeakKeyDictionary[
-    asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession, None], aiohttp.ClientSession]
+    asyncio.AbstractEventLoop,
+    tuple[AsyncGenerator[aiohttp.ClientSession, None], aiohttp.ClientSession],
 ] = weakref.WeakKeyDictionary()
 
 
@@ -298,9 +301,13 @@ def _failure(error: Exception, url: str, timeouts: Timeouts) -> GaiError:
         name = "first" if timeouts.total is None or timeouts.first == timeouts.total else "total"
         limit = (timeouts.first if name == "first" else timeouts.total) or 0.0
         return timed_out(name, limit, "headers")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
+    if isinstance(
+        error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError
+    ):
         return ConnectionFailedError(
-            f"{host} has no certificate that this machine trusts: {error}", phase="connect", retryable=False
+            f"{host} has no certificate that this machine trusts: {error}",
+            phase="connect",
+            retryable=False,
         )
     if isinstance(error, aiohttp.InvalidURL):
         return BadRequestError(f"base_url makes no valid URL: {url!r}", phase="connect")

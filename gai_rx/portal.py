@@ -38,6 +38,7 @@ class Portal:
             return one
 
     def __init__(self) -> None:
+        self._stop: asyncio.Event
         self.pid = os.getpid()
         ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
 

@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from gai_rx.dialects import DIALECTS, Call, Decoder, Dialect, Quirks
-from gai_rx.errors import AuthenticationError, BadRequestError, GaiError, ProtocolError, TruncatedError
+from gai_rx.errors import (
+    AuthenticationError,
+    BadRequestError,
+    GaiError,
+    ProtocolError,
+    TruncatedError,
+)
 from gai_rx.events import Event, StreamEvent
 from gai_rx.flow import produce
 from gai_rx.http import Body, Timeouts, post
@@ -76,9 +82,7 @@ async def _start_simulator(model: str) -> Endpoint:
 
 
 HOSTS: dict[str, Host] = {
-    "openai": Host(
-        "openai_responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5-mini"
-    ),
+    "openai": Host("openai_responses", "https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-5-mini"),
     "openai-chat": Host(
         "openai_chat",
         "https://api.openai.com/v1",
@@ -118,13 +122,9 @@ HOSTS: dict[str, Host] = {
         "https://api.mistral.ai/v1",
         "MISTRAL_API_KEY",
         "mistral-small-latest",
-        Quirks(
-            stream_usage=False, effort=None, seed_field="random_seed", required_choice="any"
-        ),
+        Quirks(stream_usage=False, effort=None, seed_field="random_seed", required_choice="any"),
     ),
-    "cohere": Host(
-        "cohere", "https://api.cohere.com/v2", "COHERE_API_KEY", "command-a-03-2025"
-    ),
+    "cohere": Host("cohere", "https://api.cohere.com/v2", "COHERE_API_KEY", "command-a-03-2025"),
     "groq": Host(
         "openai_chat",
         "https://api.groq.com/openai/v1",
@@ -245,7 +245,7 @@ def connect(
         BadRequestError: If the host is unknown, or the base URL is not https (loopback excepted).
 
     Example:
-        >>> connect("anthropic:claude-sonnet-4-5", api_key="sk-…")
+        >>> connect("anthropic:claude-sonnet-4-5", api_key="sk-...")
         Provider('anthropic:claude-sonnet-4-5', base_url='https://api.anthropic.com')
     """
     name, _, wanted = model.partition(":")
@@ -295,7 +295,9 @@ def _key(name: str, host: Host, given: str | SecretStr | None) -> SecretStr | No
 
 
 def _base_url(name: str, host: Host, given: str | None) -> str | None:
-    url = given or (os.environ.get(host.url_variable) if host.url_variable else None) or host.base_url
+    url = (
+        given or (os.environ.get(host.url_variable) if host.url_variable else None) or host.base_url
+    )
     if url is None:
         if host.start is not None:
             return None
@@ -304,7 +306,9 @@ def _base_url(name: str, host: Host, given: str | None) -> str | None:
     parts = urlsplit(url)
     loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadRequestError(f"base_url must be like 'https://host/v1', got scheme {parts.scheme!r}")
+        raise BadRequestError(
+            f"base_url must be like 'https://host/v1', got scheme {parts.scheme!r}"
+        )
     if parts.username is not None or parts.password is not None:
         raise BadRequestError("base_url must not hold a user or password; use api_key or headers")
     if parts.scheme == "http" and not loopback:
@@ -345,7 +349,9 @@ class Provider:
         self._proxy = proxy
         self._settings = dict(settings)
         if settings:
-            Request.of("check", **settings)  # a misspelt setting fails here, not at the first request
+            Request.of(
+                "check", **settings
+            )  # a misspelt setting fails here, not at the first request
 
     def __repr__(self) -> str:
         where = f", base_url={self._base_url!r}" if self._base_url else ""
@@ -421,7 +427,11 @@ class Provider:
         return (header, key) if key is not None else None
 
     def _all_headers(self, request: Request, call: Call) -> dict[str, str]:
-        accept = "application/x-ndjson" if self._dialect.decoder.framing == "ndjson" else "text/event-stream"
+        accept = (
+            "application/x-ndjson"
+            if self._dialect.decoder.framing == "ndjson"
+            else "text/event-stream"
+        )
         made = {"accept": accept, "user-agent": f"gai_rx/{VERSION}"}
         made.update(self._dialect.headers)
         made.update(call.headers)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from gai_rx.errors import (
@@ -126,8 +126,8 @@ def refusal(
     if 300 <= status < 400:
         where = headers.get("location", "elsewhere")
         return ProtocolError(
-            f"HTTP {status}: the server redirects to {_clean(where, secrets)!r}; redirects are never "
-            "followed, because they would hand the key and the prompt to another address; "
+            f"HTTP {status}: the server redirects to {_clean(where, secrets)!r}; redirects are "
+            "never followed, because they would hand the key and the prompt to another address; "
             "set base_url to the final address",
             status=status,
             phase="headers",
@@ -267,7 +267,7 @@ def _kind(status: int, facts: Mapping[str, Any]) -> type[GaiError]:
         if status in (400, 413, 422, 500) and _TOO_LONG.search(_message(facts)):
             return ContextLengthError
         by_status = _BY_STATUS.get(status, ServerError if status >= 500 else BadRequestError)
-        return by_status if found is None or 400 <= status < 500 and status != 400 else found
+        return by_status if found is None or (400 <= status < 500 and status != 400) else found
     return found
 
 

@@ -45,14 +45,18 @@ class TextPart(_Frozen):
 
     type: Literal["text"] = "text"
     text: str
-    signature: str | None = Field(None, description="Opaque, as it came; Gemini wants it back.")
+    signature: str | None = Field(
+        default=None, description="Opaque, as it came; Gemini wants it back."
+    )
 
 
 class _Blob(_Frozen):
-    url: str | None = Field(None, description="Where the provider fetches it.")
-    data: bytes | None = Field(None, description="The bytes themselves.")
-    file_id: str | None = Field(None, description="Name of a file the provider already has.")
-    mime: str = Field("", description="MIME type; needed with `data`.")
+    url: str | None = Field(default=None, description="Where the provider fetches it.")
+    data: bytes | None = Field(default=None, description="The bytes themselves.")
+    file_id: str | None = Field(
+        default=None, description="Name of a file the provider already has."
+    )
+    mime: str = Field(default="", description="MIME type; needed with `data`.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -198,7 +202,9 @@ def tool_result(id: str, result: Any, *, name: str = "", error: str | None = Non
 class SafetySetting(_Frozen):
     """How much of one category of harm to let pass; providers without such settings ignore it."""
 
-    category: str = Field(description="As the provider names it, or: harassment, hate, sexual, dangerous.")
+    category: str = Field(
+        description="As the provider names it, or: harassment, hate, sexual, dangerous."
+    )
     threshold: str = Field(description="As the provider names it, or: none, few, some, most, off.")
 
 
@@ -211,27 +217,33 @@ class Request(_Frozen):
     """
 
     messages: tuple[Message, ...]
-    model: str | None = Field(None, description="Instead of the provider's model.")
+    model: str | None = Field(default=None, description="Instead of the provider's model.")
     temperature: float | None = None
-    max_tokens: int | None = Field(None, description="Most tokens of the answer.")
+    max_tokens: int | None = Field(default=None, description="Most tokens of the answer.")
     top_p: float | None = None
     top_k: int | None = None
-    stop: tuple[str, ...] = Field((), description="Texts that end the answer.")
+    stop: tuple[str, ...] = Field(default=(), description="Texts that end the answer.")
     seed: int | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "max"] | None = None
     tools: tuple[InstanceOf[Tool], ...] = ()
-    tool_choice: str | None = Field(None, description="auto, none, required, or a tool's name.")
+    tool_choice: str | None = Field(
+        default=None, description="auto, none, required, or a tool's name."
+    )
     response_schema: Mapping[str, Any] | None = Field(
-        None, description="JSON schema that the answer must fit."
+        default=None, description="JSON schema that the answer must fit."
     )
-    response_name: str = Field("answer", description="Name of the schema, for the provider.")
+    response_name: str = Field(
+        default="answer", description="Name of the schema, for the provider."
+    )
     safety: tuple[SafetySetting, ...] = ()
-    request_id: str | None = Field(None, description="Our name for it; sent as X-Request-ID.")
-    idempotency_key: str | None = Field(None, description="The same for every retry.")
-    provider_options: Mapping[str, Any] = Field(
-        {}, description="Merged into the provider's request body as they are."
+    request_id: str | None = Field(
+        default=None, description="Our name for it; sent as X-Request-ID."
     )
-    metadata: Mapping[str, Any] = Field({}, description="Yours; it is not sent.")
+    idempotency_key: str | None = Field(default=None, description="The same for every retry.")
+    provider_options: Mapping[str, Any] = Field(
+        default={}, description="Merged into the provider's request body as they are."
+    )
+    metadata: Mapping[str, Any] = Field(default={}, description="Yours; it is not sent.")
 
     @model_validator(mode="after")
     def _has_messages(self) -> Self:

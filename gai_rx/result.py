@@ -67,13 +67,13 @@ class Result(_Frozen):
     finish_reason: FinishReason | None = None
     raw_reason: str | None = None
     messages: tuple[Message, ...] = Field(
-        (), description="The turns to append to the history to go on from here."
+        default=(), description="The turns to append to the history to go on from here."
     )
     complete: bool = False
 
 
 class _Block:
-    """Adjacent deltas of one kind and block, as text: events themselves would cost ten times more."""
+    """Adjacent deltas of one kind and block, as text: the events would take ten times the room."""
 
     __slots__ = ("call", "encrypted", "id", "kind", "signature", "text", "write")
 

@@ -37,12 +37,25 @@ L = TypeVar("L")
 M = TypeVar("M")
 
 _ITERATE_AHEAD = 64
-"""Items that `for` and `async for` take in before they hold the producer: one loop turn for many."""
+"""Items `for` and `async for` take in before they hold the producer: one loop turn for many."""
 
 # Stock operators after which a stream of events is still one.
 _KEEP_EVENTS = frozenset(
-    "distinct distinct_until_changed do_action filter skip skip_while start_with take take_last "
-    "take_until take_while finally_action share".split()
+    [
+        "distinct",
+        "distinct_until_changed",
+        "do_action",
+        "filter",
+        "skip",
+        "skip_while",
+        "start_with",
+        "take",
+        "take_last",
+        "take_until",
+        "take_while",
+        "finally_action",
+        "share",
+    ]
 )
 
 Subscribe = Callable[[abc.ObserverBase[T], abc.SchedulerBase | None], abc.DisposableBase]
@@ -63,7 +76,7 @@ def loop_scheduler() -> AsyncIOScheduler:
 
 
 def clock(own: abc.SchedulerBase | None, given: abc.SchedulerBase | None) -> abc.SchedulerBase:
-    """The clock of an operator that keeps time: explicit, else the subscriber's, else the loop's."""
+    """The clock of a timed operator: explicit, else the subscriber's, else the loop's."""
     return own or given or loop_scheduler()
 
 
@@ -97,11 +110,13 @@ class Stream(Observable[T_co]):
         """Any Observable as a `Stream`."""
         if isinstance(source, Stream):
             return source
-        return Stream(
-            lambda observer, scheduler=None: source.subscribe(observer, scheduler=scheduler),
-            stages=(type(source).__name__,),
-            of_events=of_events,
-        )
+
+        def subscribe(
+            observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            return source.subscribe(observer, scheduler=scheduler)
+
+        return Stream(subscribe, stages=(type(source).__name__,), of_events=of_events)
 
     def subscribe(
         self,
@@ -144,7 +159,7 @@ class Stream(Observable[T_co]):
         outcome: concurrent.futures.Future[T_co] = concurrent.futures.Future()
         last: list[T_co] = []
 
-        def keep(item: T_co) -> None:
+        def keep(item: Any) -> None:
             last[:] = (item,)
 
         def completed() -> None:
@@ -177,7 +192,7 @@ class Stream(Observable[T_co]):
 
     if TYPE_CHECKING:
 
-        def to_list(self) -> Stream[list[T_co]]:  # type: ignore[override]  # narrower than RxPY's
+        def to_list(self) -> Stream[list[T_co]]:
             """One list of all items, at the end."""
             raise NotImplementedError
 
@@ -185,7 +200,7 @@ class Stream(Observable[T_co]):
             """Wait for the end in a coroutine; the last item."""
             raise NotImplementedError
 
-        @overload  # type: ignore[override]  # RxPY has overloads for seven operators only
+        @overload
         def pipe(self, a: Callable[[Observable[T_co]], A], /) -> A: ...
         @overload
         def pipe(self, a: Callable[[Observable[T_co]], A], b: Callable[[A], B], /) -> B: ...
@@ -294,7 +309,7 @@ class Stream(Observable[T_co]):
             h: Callable[[G], H],
             j: Callable[[H], J],
             k: Callable[[J], K],
-            l: Callable[[K], L],
+            l_: Callable[[K], L],
             /,
         ) -> L: ...
         @overload
@@ -310,7 +325,7 @@ class Stream(Observable[T_co]):
             h: Callable[[G], H],
             j: Callable[[H], J],
             k: Callable[[J], K],
-            l: Callable[[K], L],
+            l_: Callable[[K], L],
             m: Callable[[L], M],
             /,
         ) -> M: ...
@@ -367,11 +382,13 @@ def lift(
     def operator(source: Observable[A]) -> Stream[B]:
         stages = source.stages if isinstance(source, Stream) else (type(source).__name__,)
         events = keeps_events and isinstance(source, Stream) and source.of_events
-        return Stream(
-            lambda observer, scheduler=None: subscribe(source, observer, scheduler),
-            stages=(*stages, stage),
-            of_events=events,
-        )
+
+        def on_subscribe(
+            observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            return subscribe(source, observer, scheduler)
+
+        return Stream(on_subscribe, stages=(*stages, stage), of_events=events)
 
     operator.__qualname__ = stage.partition("(")[0]
     return operator

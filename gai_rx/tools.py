@@ -40,9 +40,7 @@ class Tool:
             raise ValueError("a tool needs a name")
         self.name = name
         self.description = description
-        self.parameters: dict[str, Any] = dict(
-            parameters or {"type": "object", "properties": {}}
-        )
+        self.parameters: dict[str, Any] = dict(parameters or {"type": "object", "properties": {}})
         self.function = function
         self.timeout = timeout
         self.eager = eager
@@ -115,7 +113,11 @@ def _arguments_model(name: str, function: Callable[..., Any]) -> type[BaseModel]
 def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = ..., description: str | None = ..., timeout: float = ..., eager: bool = ...
+    *,
+    name: str | None = ...,
+    description: str | None = ...,
+    timeout: float = ...,
+    eager: bool = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,

@@ -139,7 +139,8 @@ class Decoder(ABC):
         except (AttributeError, KeyError, IndexError, TypeError, ValidationError) as error:
             shown = data[:200].decode("utf-8", "replace")
             raise ProtocolError(
-                f"a record is not of the form that the provider documents: {shown!r}", phase="decode"
+                f"a record is not of the form that the provider documents: {shown!r}",
+                phase="decode",
             ) from error
 
     def _line_pairs(self, chunk: bytes) -> Iterable[tuple[bytes, bytes]]:
@@ -183,10 +184,10 @@ class Decoder(ABC):
     def on_record(self, record: dict[str, Any], name: bytes) -> None:
         """Take one JSON record; `name` is the server-sent event's type, `message` when unnamed."""
 
-    def on_sentinel(self) -> None:
+    def on_sentinel(self) -> None:  # noqa: B027 - a hook
         """Take `[DONE]`; most dialects do not have it and ignore it."""
 
-    def on_end(self) -> None:
+    def on_end(self) -> None:  # noqa: B027 - a hook
         """The body ended: call `finish` if what came proves that the answer is complete."""
 
     def begin(self, model: Any = None, response_id: Any = None) -> None:

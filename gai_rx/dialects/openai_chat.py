@@ -62,7 +62,17 @@ _REASONS: dict[str, FinishReason] = {
 }
 # What nearly every chunk has, and nothing else: the quick way past all the accents.
 _PLAIN_RECORD = frozenset(
-    "id object created model service_tier system_fingerprint choices usage obfuscation".split()
+    [
+        "id",
+        "object",
+        "created",
+        "model",
+        "service_tier",
+        "system_fingerprint",
+        "choices",
+        "usage",
+        "obfuscation",
+    ]
 )
 _PLAIN_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _KNOWN_OBJECTS = {"chat.completion.chunk", "chat.completion", "", None}
@@ -87,30 +97,32 @@ class ChatDecoder(Decoder):
                 self.raise_error(record)
             self.begin(record.get("model"), record.get("id"))
         choices = record.get("choices")
-        if choices:
-            for choice in choices:
-                delta = choice.get("delta")
-                if delta and len(delta) == 1 and (text := delta.get("content")).__class__ is str:
-                    if text:
-                        self.out.append(text_delta(text, choice.get("index") or 0))
-                elif delta:
-                    self._on_delta(delta, choice.get("index") or 0)
-                elif choice.get("message"):  # the server ignored `stream`: the whole answer
-                    self._on_delta(choice["message"], choice.get("index") or 0)
-                if choice.get("finish_reason"):
-                    self._on_reason(choice)
-                if not _PLAIN_CHOICE.issuperset(choice):
-                    self._on_choice_extras(choice)
+        for choice in choices or ():
+            delta = choice.get("delta")
+            if (
+                delta
+                and len(delta) == 1
+                and (text := delta.get("content")).__class__ is str
+                and not choice.get("finish_reason")
+                and _PLAIN_CHOICE.issuperset(choice)
+            ):
+                if text:
+                    self.out.append(text_delta(text, choice.get("index") or 0))
+            else:
+                self._on_choice(choice)
         if record.get("usage"):
             self._usage = record["usage"]
         if not choices or not _PLAIN_RECORD.issuperset(record) or name == b"error":
             self._on_extras(record, name)
 
-    def _on_reason(self, choice: dict[str, Any]) -> None:
-        if not choice.get("index"):
+    def _on_choice(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index") or 0
+        # `message` is the whole answer, of a server that ignored `stream`.
+        delta = choice.get("delta") or choice.get("message")
+        if delta:
+            self._on_delta(delta, index)
+        if choice.get("finish_reason") and index == 0:
             self._reason = str(choice["finish_reason"])
-
-    def _on_choice_extras(self, choice: dict[str, Any]) -> None:
         if choice.get("usage"):  # Moonshot
             self._usage = choice["usage"]
         if choice.get("error"):  # OpenRouter
@@ -484,7 +496,9 @@ def unsupported(part: Part, api: str) -> BadRequestError:
     """The error for a part that a dialect can not carry."""
     source = next((n for n in ("url", "data", "file_id") if getattr(part, n, None)), None)
     form = f"{part.type} by {source}" if source else part.type
-    return BadRequestError(f"{api} can not carry {form} in this place; see the provider's documents")
+    return BadRequestError(
+        f"{api} can not carry {form} in this place; see the provider's documents"
+    )
 
 
 OPENAI_CHAT = Dialect("openai_chat", encode, ChatDecoder)

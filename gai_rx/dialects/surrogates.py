@@ -1,14 +1,27 @@
-"""Characters beyond the basic plane that a provider cut in two: `"\\ud83d"`, then `"\\ude00"`."""
+r"""Characters beyond the basic plane that a provider cut in two: `"\ud83d"`, then `"\ude00"`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gai_rx.events import StreamEvent
+from gai_rx.events import (
+    Finish,
+    Raw,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
 
 __all__ = ["Mender"]
 
-_TEXT_FIELD = {"text_delta": "text", "reasoning_delta": "text", "refusal_delta": "text", "tool_call_delta": "arguments"}
+_TEXT_FIELD: dict[type[StreamEvent], str] = {
+    TextDelta: "text",
+    ReasoningDelta: "text",
+    RefusalDelta: "text",
+    ToolCallDelta: "arguments",
+}
 
 
 def _is_high(text: str) -> bool:
@@ -33,14 +46,15 @@ class Mender:
         """The events with whole characters; with `last`, nothing is held back any more."""
         mended: list[StreamEvent] = []
         for event in events:
-            name = _TEXT_FIELD.get(event.type)  # type: ignore[attr-defined]  # every event has one
+            name = _TEXT_FIELD.get(type(event))
             if name is None:
-                mended += self._release()
+                if not isinstance(event, Raw):  # the record that the next delta is made of
+                    mended += self._release()
                 mended.append(event)
             elif (whole := self._whole(event, name)) is not None:
                 mended.append(whole)
         if last:
-            end = len(mended) - 1 if mended and mended[-1].type == "finish" else len(mended)  # type: ignore[attr-defined]
+            end = len(mended) - 1 if mended and isinstance(mended[-1], Finish) else len(mended)
             mended[end:end] = self._release()
         return mended
 
@@ -61,6 +75,8 @@ class Mender:
         return changed if joined or carries_more else None
 
     def _release(self) -> list[StreamEvent]:
-        held = [e.model_copy(update={_TEXT_FIELD[e.type]: "\ufffd"}) for _, e in self._held.values()]  # type: ignore[attr-defined]
+        held = [
+            e.model_copy(update={_TEXT_FIELD[type(e)]: "\ufffd"}) for _, e in self._held.values()
+        ]
         self._held.clear()
         return held

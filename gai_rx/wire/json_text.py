@@ -1,6 +1,6 @@
-"""The JSON of a record: decoded once, by a C decoder, with Python's own for what that one refuses.
+r"""The JSON of a record: decoded once, by a C decoder, by Python's own where that one refuses.
 
-Python's decoder takes lone surrogates (`"\\ud83d"` alone in one delta, its other half in the next),
+Python's decoder takes lone surrogates (`"\ud83d"` alone in one delta, its other half in the next),
 which no UTF-8 text can hold. Where text may be continued in a following record the half is kept at
 the edge of the string, for `gai_rx.dialects.surrogates` to join; anywhere else it becomes U+FFFD.
 """
@@ -17,7 +17,18 @@ __all__ = ["decode_json"]
 
 _LONE = re.compile("[\ud800-\udfff]")
 _CONTINUED = frozenset(
-    "text content thinking delta reasoning reasoning_content refusal arguments partial_json".split()
+    (
+        "text",
+        "content",
+        "response",
+        "thinking",
+        "delta",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "arguments",
+        "partial_json",
+    )
 )
 
 
@@ -37,15 +48,16 @@ def decode_json(data: bytes) -> tuple[Any, bool]:
 
 
 def _decode_slowly(data: bytes, first: ValueError) -> tuple[Any, bool]:
+    edges: list[bool] = []
     try:
-        value = json.loads(data.decode("utf-8", "replace"))
+        value = _mended(json.loads(data.decode("utf-8", "replace")), "", edges)
     except (ValueError, RecursionError) as error:
         shown = data[:120].decode("utf-8", "replace")
         raise ProtocolError(
-            f"expected a JSON record, got {len(data):,} bytes that are none: {shown!r}", phase="decode"
+            f"expected a JSON record, got {len(data):,} bytes that are none: {shown!r}",
+            phase="decode",
         ) from (first if isinstance(error, RecursionError) else error)
-    edges: list[bool] = []
-    return _mended(value, "", edges), bool(edges)
+    return value, bool(edges)
 
 
 def _mended(value: Any, key: str, edges: list[bool]) -> Any:

@@ -119,8 +119,10 @@ class SSEDecoder:
         rest = b"".join(self._pending)
         self._pending.clear()
         self._raise_if_too_large()
-        dispatched = self.last_event_id
+        dispatched, retry = self.last_event_id, self.retry
         record = self._event(rest) if rest else None
+        self.retry = retry
+        self._event(rest[: rest.rfind(b"\n") + 1])  # a line without its end sets nothing
         self.last_event_id = dispatched  # an id counts only when its event is dispatched
         return record
 
