@@ -256,19 +256,15 @@ def _status(facts: Mapping[str, Any]) -> int | None:
 
 
 def _kind(status: int, facts: Mapping[str, Any]) -> type[GaiError]:
-    codes = _codes(facts)
-    for code in codes[:1] + codes:  # the code says more than the type
-        found = _BY_CODE.get(code)
-        if found is not None and not (found is BadRequestError and status == 404):
-            break
-    else:
-        found = None
-    if found is None or found is BadRequestError:
-        if status in (400, 413, 422, 500) and _TOO_LONG.search(_message(facts)):
-            return ContextLengthError
-        by_status = _BY_STATUS.get(status, ServerError if status >= 500 else BadRequestError)
-        return by_status if found is None or (400 <= status < 500 and status != 400) else found
-    return found
+    told = [_BY_CODE[code] for code in _codes(facts) if code in _BY_CODE]
+    for kind in told:
+        if kind is not BadRequestError:  # which says no more than a status of 400 does
+            return kind
+    if status in (400, 413, 422, 500) and _TOO_LONG.search(_message(facts)):
+        return ContextLengthError
+    if told and status >= 500:
+        return BadRequestError
+    return _BY_STATUS.get(status, ServerError if status >= 500 else BadRequestError)
 
 
 def _message(facts: Mapping[str, Any]) -> str:

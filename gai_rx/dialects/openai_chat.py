@@ -180,9 +180,10 @@ class ChatDecoder(Decoder):
         for image in delta.get("images") or ():
             self.out.append(_file(image["image_url"]["url"]))
 
-    def _on_parts(self, parts: list[Any], index: int) -> None:
+    def _on_parts(self, parts: Any, index: int) -> None:
         """Content as a list of parts, as Mistral sends it."""
-        for part in [parts] if isinstance(parts, dict) else parts:
+        listed: list[Any] = [parts] if isinstance(parts, dict) else parts
+        for part in listed:
             kind = part.get("type") if isinstance(part, dict) else "text"
             if kind == "text":
                 text = part["text"] if isinstance(part, dict) else part

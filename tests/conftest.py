@@ -1,0 +1,22 @@
+"""What several tests share."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gai_rx import http
+
+
+@pytest.fixture(autouse=True)
+async def _no_connection_outlives_its_test() -> AsyncIterator[None]:
+    yield
+    await http.close_session()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+def collected() -> None:
+    """Garbage of earlier tests must not be counted in this one."""
+    gc.collect()
