@@ -1,8 +1,10 @@
 """Provider languages without I/O: a `Request` becomes HTTP parts, records become events."""
 
+from gai_rx.dialects.cohere import COHERE
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks
+from gai_rx.dialects.ollama import OLLAMA
 from gai_rx.dialects.openai_chat import OPENAI_CHAT
 
 __all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "Quirks"]
 
-DIALECTS = {d.name: d for d in (OPENAI_CHAT,)}
+DIALECTS = {d.name: d for d in (OPENAI_CHAT, OLLAMA, COHERE)}

@@ -14,7 +14,7 @@ from gai_rx.events import (
     ToolCallDelta,
 )
 
-__all__ = ["Mender"]
+__all__ = ["Mender", "whole_text"]
 
 _TEXT_FIELD: dict[type[StreamEvent], str] = {
     TextDelta: "text",
@@ -22,6 +22,20 @@ _TEXT_FIELD: dict[type[StreamEvent], str] = {
     RefusalDelta: "text",
     ToolCallDelta: "arguments",
 }
+
+
+def whole_text(text: str) -> str:
+    r"""The text with halves joined where both are there, and U+FFFD for any other half.
+
+    Example:
+        >>> whole_text("\ud83d" + "\ude00" + "\ud83d") == "\U0001f600\ufffd"
+        True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _is_high(text: str) -> bool:
@@ -67,9 +81,9 @@ class Mender:
         if _is_high(text):
             self._held[key] = (text[-1], event)
             text = text[:-1]
-        if text == getattr(event, name):
+        joined = whole_text(text)
+        if joined == getattr(event, name):
             return event
-        joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         changed = event.model_copy(update={name: joined})
         carries_more = getattr(event, "signature", None) or getattr(event, "encrypted", None)
         return changed if joined or carries_more else None

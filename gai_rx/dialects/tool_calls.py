@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gai_rx.dialects.surrogates import whole_text
 from gai_rx.errors import ProtocolError
 from gai_rx.events import ToolCall, ToolCallDelta, tool_call_delta
 from gai_rx.wire.json_text import decode_json
@@ -44,8 +45,9 @@ class OpenCall:
         """Take a fragment of the arguments: text, or a whole object as some servers send."""
         if isinstance(fragment, dict):
             self._value = fragment
+        if fragment is not None and not isinstance(fragment, str):
             fragment = json.dumps(fragment, ensure_ascii=False)
-        if not fragment or not isinstance(fragment, str):
+        if not fragment:
             return None
         self._fragments.append(fragment)
         return tool_call_delta(self.ensure_id(), self.name, fragment, self.index)
@@ -53,6 +55,7 @@ class OpenCall:
     def replace(self, arguments: str) -> None:
         """Take the whole arguments, where the provider repeats them at the end."""
         self._fragments = [arguments]
+        self._value = None
 
     def ensure_id(self) -> str:
         """The call's id; from now on the spare one, if the provider has sent none yet."""
@@ -62,7 +65,7 @@ class OpenCall:
     @property
     def text(self) -> str:
         """The arguments so far."""
-        return "".join(self._fragments)
+        return whole_text("".join(self._fragments))
 
     def close(self, cut: str | None = None) -> ToolCall:
         """The complete call; `cut` says why it must not run, where the answer ended badly."""
@@ -81,12 +84,12 @@ class OpenCall:
         )
 
     def _parsed(self, text: str) -> tuple[dict[str, Any], str | None]:
-        if self._value is not None and len(self._fragments) == 1:
+        if self._value is not None and self._fragments == [text]:
             return self._value, None
         if not text.strip() or text.strip() == "null":
             return {}, None  # a tool without parameters
         try:
-            value, _ = decode_json(text.encode("utf-8", "surrogatepass"))
+            value, _ = decode_json(text.encode())
         except ProtocolError as error:
             half = len(text) // 2
             if len(text) % 2 == 0 and text[:half] == text[half:]:
