@@ -27,7 +27,7 @@ from gai_rx.errors import (
     ProtocolError,
     TimedOutError,
 )
-from gai_rx.refusals import refusal
+from gai_rx.refusals import one_line, refusal
 
 __all__ = ["Body", "Timeouts", "post"]
 
@@ -113,7 +113,7 @@ async def post(
         GaiError: Of the kind that fits, for every failure up to the first byte.
     """
     data = _encoded(body)
-    secret = key[1].get_secret_value() if key else ""
+    secrets = (key[1],) if key else ()
     watchdog = Watchdog(timeouts)
     try:
         async with asyncio.timeout(watchdog.first()):
@@ -130,9 +130,10 @@ async def post(
     with watchdog.over(response):
         try:
             if response.status != 200:
-                raise await _refused(response, secret, timeouts)
+                raise await _refused(response, secrets, timeouts)
             opened = Body(response, watchdog)
-            _refuse_page(opened.content_type, response, await opened.peek(), secret)
+            if (page := _web_page(response, await opened.peek(), secrets)) is not None:
+                raise page
             yield opened
         finally:
             if not response.content.at_eof():
@@ -340,7 +341,9 @@ def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
 
 
-async def _refused(response: aiohttp.ClientResponse, secret: str, timeouts: Timeouts) -> GaiError:
+async def _refused(
+    response: aiohttp.ClientResponse, secrets: tuple[SecretStr, ...], timeouts: Timeouts
+) -> GaiError:
     """The error for a status other than 200; its body must not be able to do harm either."""
     body = bytearray()
     with contextlib.suppress(aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError):
@@ -353,22 +356,19 @@ async def _refused(response: aiohttp.ClientResponse, secret: str, timeouts: Time
     except (ValueError, RecursionError):
         told = text if "html" not in response.content_type else ""
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return refusal(response.status, headers, told, secrets=(secret,), retry_limit=_RETRY_LIMIT)
+    return refusal(response.status, headers, told, secrets=secrets, retry_limit=_RETRY_LIMIT)
 
 
-def _refuse_page(
-    content_type: str, response: aiohttp.ClientResponse, head: bytes, secret: str
-) -> None:
-    """A web page instead of an answer: a login, a firewall, a wrong address."""
-    if content_type not in ("text/html", "application/xhtml+xml"):
-        return
-    text = head[:200].decode("utf-8", "replace")
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    if secret:
-        shown = shown.replace(secret, "***")
-    raise ProtocolError(
-        f"expected a stream, got a web page ({content_type}, status {response.status}): {shown!r}; "
-        "is base_url right, and is a login or firewall in between?",
+def _web_page(
+    response: aiohttp.ClientResponse, head: bytes, secrets: tuple[SecretStr, ...]
+) -> ProtocolError | None:
+    """The error for a web page instead of an answer: a login, a firewall, a wrong address."""
+    if response.content_type not in ("text/html", "application/xhtml+xml"):
+        return None
+    shown = one_line(head[:200].decode("utf-8", "replace"), secrets)
+    return ProtocolError(
+        f"expected a stream, got a web page ({response.content_type}, status {response.status}): "
+        f"{shown!r}; is base_url right, and is a login or firewall in between?",
         status=response.status,
         phase="headers",
     )

@@ -248,6 +248,8 @@ def connect(
         >>> connect("anthropic:claude-sonnet-4-5", api_key="sk-...")
         Provider('anthropic:claude-sonnet-4-5', base_url='https://api.anthropic.com')
     """
+    if isinstance(api_key, str):
+        api_key = SecretStr(api_key)  # from here on no local holds the key itself
     name, _, wanted = model.partition(":")
     host = HOSTS.get(name)
     if host is None:
@@ -273,24 +275,29 @@ def connect(
     )
 
 
-def _key(name: str, host: Host, given: str | SecretStr | None) -> SecretStr | None:
-    if given is not None:
-        key = given if isinstance(given, SecretStr) else SecretStr(given)
-    else:
-        key = SecretStr(os.environ.get(host.key_variable, "") if host.key_variable else "")
-    value = key.get_secret_value()
-    if value and (not value.isascii() or not value.isprintable() or value != value.strip()):
-        raise AuthenticationError(
-            f"the key for {name!r} has spaces, line ends or other characters that no key has; "
-            "was it copied whole?"
-        )
-    if value:
+def _key(name: str, host: Host, given: SecretStr | None) -> SecretStr | None:
+    key = given
+    if key is None and host.key_variable is not None:
+        key = SecretStr(os.environ.get(host.key_variable, ""))
+    if key:
+        if not _may_be_a_key(key):
+            raise AuthenticationError(
+                f"the key for {name!r} has spaces, line ends or other characters that no key has; "
+                "was it copied whole?",
+                provider=name,
+            )
         return key
     if host.key_variable is None or host.key_optional:
         return None
     raise AuthenticationError(
         f"{name!r} needs a key: set the environment variable {host.key_variable} or pass api_key=…",
         provider=name,
+    )
+
+
+def _may_be_a_key(key: SecretStr) -> bool:
+    return key.get_secret_value().isascii() and not any(
+        c.isspace() or not c.isprintable() for c in key.get_secret_value()
     )
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from pydantic import SecretStr
+
 from gai_rx.errors import (
     AuthenticationError,
     BadRequestError,
@@ -29,7 +31,7 @@ from gai_rx.errors import (
     TimedOutError,
 )
 
-__all__ = ["refusal", "retry_after", "stream_error"]
+__all__ = ["one_line", "refusal", "retry_after", "stream_error"]
 
 _MESSAGE_LIMIT: Final = 2048
 """Most characters of a provider's own message that an error repeats."""
@@ -111,7 +113,7 @@ def refusal(
     headers: Mapping[str, str],
     body: Any,
     *,
-    secrets: tuple[str, ...] = (),
+    secrets: tuple[SecretStr, ...] = (),
     retry_limit: float = math.inf,
 ) -> GaiError:
     """The error for an HTTP answer that is no stream.
@@ -120,13 +122,13 @@ def refusal(
         status: HTTP status.
         headers: Answer headers; looked up in lower case.
         body: The parsed JSON body, or its text where it is no JSON.
-        secrets: Strings, keys for instance, that must not appear in the message.
+        secrets: Keys that must not appear in the message.
         retry_limit: Longest `retry_after`, in seconds, that is passed on.
     """
     if 300 <= status < 400:
         where = headers.get("location", "elsewhere")
         return ProtocolError(
-            f"HTTP {status}: the server redirects to {_clean(where, secrets)!r}; redirects are "
+            f"HTTP {status}: the server redirects to {one_line(where, secrets)!r}; redirects are "
             "never followed, because they would hand the key and the prompt to another address; "
             "set base_url to the final address",
             status=status,
@@ -145,12 +147,12 @@ def refusal(
     return error
 
 
-def stream_error(body: Any, *, secrets: tuple[str, ...] = ()) -> GaiError:
+def stream_error(body: Any, *, secrets: tuple[SecretStr, ...] = ()) -> GaiError:
     """The error for an error record inside an answer that began with status 200.
 
     Args:
         body: The record, or the part of it that tells the error: an object or a text.
-        secrets: Strings that must not appear in the message.
+        secrets: Keys that must not appear in the message.
     """
     facts = _facts(body)
     status = _status(facts)
@@ -275,18 +277,18 @@ def _message(facts: Mapping[str, Any]) -> str:
     return ""
 
 
-def _say(what: str, facts: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
-    said = _clean(_message(facts), secrets)
+def _say(what: str, facts: Mapping[str, Any], secrets: tuple[SecretStr, ...]) -> str:
+    said = one_line(_message(facts), secrets)
     codes = ", ".join(dict.fromkeys(_codes(facts)))
-    code = f" ({_clean(codes, secrets)})" if codes else ""
+    code = f" ({one_line(codes, secrets)})" if codes else ""
     return f"{what}{code}: {said}" if said else f"{what}{code}, without a message"
 
 
-def _clean(text: str, secrets: tuple[str, ...]) -> str:
+def one_line(text: str, secrets: tuple[SecretStr, ...]) -> str:
     """One line, without control characters, keys and excess."""
-    for secret in secrets:
+    for secret in secrets:  # unwrapped in the expression only: a traceback may show locals
         if secret:
-            text = text.replace(secret, "***")
+            text = text.replace(secret.get_secret_value(), "***")
     text = _KEY_LIKE.sub("***", text)
     text = "".join(c if c.isprintable() else " " for c in text[: 2 * _MESSAGE_LIMIT])
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"

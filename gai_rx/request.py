@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from gai_rx.tools import Tool
 
@@ -199,6 +207,13 @@ def tool_result(id: str, result: Any, *, name: str = "", error: str | None = Non
     )
 
 
+_AnyTool = Annotated[
+    InstanceOf[Tool],
+    PlainSerializer(Tool.declaration, return_type=dict),
+    WithJsonSchema({"type": "object"}),
+]
+
+
 class SafetySetting(_Frozen):
     """How much of one category of harm to let pass; providers without such settings ignore it."""
 
@@ -225,7 +240,7 @@ class Request(_Frozen):
     stop: tuple[str, ...] = Field(default=(), description="Texts that end the answer.")
     seed: int | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "max"] | None = None
-    tools: tuple[InstanceOf[Tool], ...] = ()
+    tools: tuple[_AnyTool, ...] = ()
     tool_choice: str | None = Field(
         default=None, description="auto, none, required, or a tool's name."
     )

@@ -74,6 +74,14 @@ class Tool:
         made._arguments = model
         return made
 
+    def declaration(self) -> dict[str, Any]:
+        """What the model is told of it: name, description and parameters."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
+
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Check what the model sent; the keyword arguments for the function.
 

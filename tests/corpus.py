@@ -37,4 +37,5 @@ def streams(*, cautioned: bool = False) -> list[dict[str, Any]]:
 
 def body(entry: dict[str, Any]) -> bytes:
     """The bytes of a recorded answer."""
-    return (ROOT / entry["file"]).read_bytes()
+    path: Path = ROOT / entry["file"]
+    return path.read_bytes()

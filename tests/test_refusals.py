@@ -5,6 +5,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from gai_rx.errors import GaiError
 from gai_rx.refusals import refusal, retry_after, stream_error
@@ -176,7 +177,7 @@ def test_the_request_id_is_kept() -> None:
 
 def test_a_key_in_the_message_is_hidden() -> None:
     told = {"error": {"message": "Incorrect API key provided: sk-abc123XYZ456. And my-own-secret."}}
-    error = refusal(401, {}, told, secrets=("my-own-secret",))
+    error = refusal(401, {}, told, secrets=(SecretStr("my-own-secret"),))
     assert "sk-abc" not in str(error)
     assert "my-own-secret" not in str(error)
     assert "***" in str(error)

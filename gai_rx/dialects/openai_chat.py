@@ -359,17 +359,7 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     body.update((name, value) for name, value in settings.items() if value is not None)
     _ask_for_effort(body, request, quirks)
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": t.name,
-                    "description": t.description,
-                    "parameters": t.parameters,
-                },
-            }
-            for t in request.tools
-        ]
+        body["tools"] = [{"type": "function", "function": t.declaration()} for t in request.tools]
     if request.tool_choice is not None:
         body["tool_choice"] = _choice(request.tool_choice, quirks)
     if request.response_schema is not None:

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 COUNT = 20_000
-_WORDS = ["the", "of", "and", "to", "in", "is", "that", "it", "for", "as", "with", "on", "be", "at", "by", "this", "have", "from", "or", "one", "had", "not", "but", "what", "all", "were", "when", "we", "there", "can", "an", "your", "which", "their", "said", "if", "do", "will", "each", "about", "how", "up"]
+_TEXT = (
+    "the of and to in is that it for as with on be at by this have from or one had not but what"
+    " all were when we there can an your which their said if do will each about how up"
+)
+_WORDS = _TEXT.split()
 _ODD = ["\n", "\n\n", ' "', '",', " é", " →", "你", "好", " 🚀", "\t", "\\", ".", ",", ":", " {"]
 
 
@@ -78,7 +82,7 @@ def _anthropic(texts: list[str]) -> Iterator[str]:
     def record(kind: str, **rest: Any) -> str:
         return f"event: {kind}\ndata: {_json({'type': kind, **rest})}\n\n"
 
-    message = {
+    message: dict[str, Any] = {
         "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
         "type": "message",
         "role": "assistant",
@@ -105,8 +109,8 @@ def _gemini(texts: list[str]) -> Iterator[str]:
         candidate["index"] = 0
         if i == len(texts) - 1:
             candidate["finishReason"] = "STOP"
-        usage = {"promptTokenCount": 4, "candidatesTokenCount": i + 1, "totalTokenCount": i + 5}
-        body = {"candidates": [candidate], "usageMetadata": usage}
+        usage: dict[str, Any] = {"promptTokenCount": 4, "candidatesTokenCount": i + 1, "totalTokenCount": i + 5}
+        body: dict[str, Any] = {"candidates": [candidate], "usageMetadata": usage}
         body |= {"modelVersion": "gemini-2.5-flash", "responseId": "mAitaLmkHPPlz7IPvtfUqQ4"}
         yield f"data: {_json(body)}\r\n\r\n"
 

@@ -44,7 +44,7 @@ def decode(entry: dict[str, Any], pieces: list[bytes]) -> tuple[list[StreamEvent
 
 def outcome(entry: dict[str, Any], pieces: list[bytes]) -> tuple[list[StreamEvent], str | None]:
     events, fault = decode(entry, pieces)
-    return events, fault and f"{type(fault).__name__}: {fault}"
+    return events, None if fault is None else f"{type(fault).__name__}: {fault}"
 
 
 def whole(entry: dict[str, Any]) -> tuple[list[StreamEvent], str | None]:
