@@ -8,6 +8,9 @@ import pytest
 
 from gai_rx import http
 
+# As an installed plugin it would import gai_rx before coverage begins to measure.
+pytest_plugins = ["gai_rx.simulator.pytest_plugin"]
+
 
 @pytest.fixture(autouse=True)
 async def _no_connection_outlives_its_test() -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
-from gai_rx.dialects.openai_chat import data_url, told_result, unsupported
+from gai_rx.dialects.parts import data_url, told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError, ProtocolError
 from gai_rx.events import (

@@ -127,6 +127,8 @@ class Decoder(ABC):
                 except ValueError:
                     record = self._decoded_slowly(data)
                     if record is None:
+                        if self.done:
+                            return
                         continue
                 if raw:
                     self.begin()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
-from gai_rx.dialects.openai_chat import told_result, unsupported
+from gai_rx.dialects.parts import told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError
 from gai_rx.events import File, FinishReason, Raw, StreamEvent, Usage, reasoning_delta, text_delta

@@ -26,6 +26,7 @@ class OpenCall:
     def __init__(self, index: int, id: Any = None, name: Any = None, spare_id: str = "") -> None:
         self.index = index
         self.id = ""
+        self.told_id = ""
         self.name = ""
         self._spare_id = spare_id or f"call_{index}"
         self.identify(id, name)
@@ -36,8 +37,9 @@ class OpenCall:
 
     def identify(self, id: Any = None, name: Any = None) -> None:
         """Take id and name where they are told; the first of each stays."""
-        if not self.id and isinstance(id, str):
-            self.id = id
+        if not self.told_id and isinstance(id, str):
+            self.told_id = id
+            self.id = self.id or id  # once a delta bore the spare id, it stays
         if not self.name and isinstance(name, str):
             self.name = name
 

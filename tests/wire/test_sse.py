@@ -197,6 +197,32 @@ def test_a_line_that_was_cut_off_sets_nothing() -> None:
     assert decoder.retry == 10
 
 
+def test_a_retry_that_was_cut_off_does_not_count() -> None:
+    decoder = SSEDecoder()
+    decoder.feed(b"retry: 200")
+    assert decoder.remainder() is None
+    assert decoder.retry is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"event: a\ndata: 0\nevent: b\ndata: 1\n\n",
+        b"event: a\ndata: 1\n\n: ping\nevent: b\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\n\nevent: b\ndata: 2\n\n",
+        b"event: a\ndata: 1\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\ndata: 2\n\n",
+        b"event: a\n\nevent: b\ndata: 2\n\n",
+        b"data: 1\n\ndata: 2\nevent: a\n\n",
+        b"data: 1\n\nevent: a\ndata: 2\n\n",
+        b"data: 1\n\ndata\n\n",
+        b"data: 1\n\n\ndata: 2\n\n",
+    ],
+)
+def test_what_only_resembles_the_quick_forms_is_read_by_the_standard(body: bytes) -> None:
+    assert read_pairs([body]) == [(name.encode(), data) for name, data, _, _ in read_whole(body)]
+
+
 def test_the_id_of_an_event_that_was_cut_off_is_told_with_it() -> None:
     decoder = SSEDecoder()
     decoder.feed(b"id: 2\ndata: 1")

@@ -1,19 +1,13 @@
-"""OpenAI's chat completions, and the many hosts that speak it with an accent.
-
-Source: https://platform.openai.com/docs/api-reference/chat-streaming; the accents are known from
-recorded answers, each named where it is handled.
-"""
+"""Chat completion chunks → events."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
 from typing import Any
 
-from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
+from gai_rx.dialects.contract import Decoder, cut_reason, whole
 from gai_rx.dialects.tool_calls import OpenCall
-from gai_rx.errors import BadRequestError
 from gai_rx.events import (
     AudioDelta,
     Citation,
@@ -27,21 +21,8 @@ from gai_rx.events import (
     reasoning_delta,
     text_delta,
 )
-from gai_rx.request import (
-    AudioPart,
-    FilePart,
-    ImagePart,
-    Message,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Request,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
 
-__all__ = ["OPENAI_CHAT", "ChatDecoder", "encode"]
+__all__ = ["ChatDecoder"]
 
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -237,15 +218,17 @@ class ChatDecoder(Decoder):
         id, index = told.get("id") or None, told.get("index")
         if id is not None:
             for call in self._calls:
-                if call.id == id:
+                if call.told_id == id:
                     return call
             known = self._by_index.get(index) if index is not None else None
-            if known is not None and not known.id:
+            if known is not None and not known.told_id:
                 return known
         elif index is not None and index in self._by_index:
             return self._by_index[index]
-        elif self._calls and (index is None or not (told.get("function") or {}).get("name")):
-            return self._calls[-1]
+        elif self._calls:
+            named = bool((told.get("function") or {}).get("name"))
+            if not named or (index is None and not self._calls[-1].name):
+                return self._calls[-1]
         call = self.open_call(len(self._calls))
         self._calls.append(call)
         if index is not None:
@@ -334,162 +317,3 @@ def _file(url: str) -> File:
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return File(data=base64.b64decode(data), mime=head[5:-7])
     return File(url=url)
-
-
-# Request → HTTP parts.
-
-
-def encode(request: Request, model: str, quirks: Quirks) -> Call:
-    """The request in OpenAI's chat form, with the host's accent."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [m for message in request.messages for m in _messages(message, quirks)],
-        "stream": True,
-    }
-    if quirks.stream_usage:
-        body["stream_options"] = {"include_usage": True}
-    settings = {
-        "temperature": request.temperature,
-        quirks.max_tokens_field: request.max_tokens,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "stop": list(request.stop) or None,
-        quirks.seed_field: request.seed,
-    }
-    body.update((name, value) for name, value in settings.items() if value is not None)
-    _ask_for_effort(body, request, quirks)
-    if request.tools:
-        body["tools"] = [{"type": "function", "function": t.declaration()} for t in request.tools]
-    if request.tool_choice is not None:
-        body["tool_choice"] = _choice(request.tool_choice, quirks)
-    if request.response_schema is not None:
-        body["response_format"] = _format(request, quirks)
-    return Call("/chat/completions", merge(body, request.provider_options))
-
-
-def _ask_for_effort(body: dict[str, Any], request: Request, quirks: Quirks) -> None:
-    effort = request.reasoning_effort
-    if effort is None or quirks.effort is None:
-        return
-    if quirks.effort == "reasoning":
-        body["reasoning"] = {"effort": effort}
-    elif quirks.effort == "enable_thinking":
-        body["enable_thinking"] = effort != "none"
-    else:
-        body["reasoning_effort"] = effort
-
-
-def _choice(choice: str, quirks: Quirks) -> Any:
-    if choice in ("auto", "none"):
-        return choice
-    if choice == "required":
-        return quirks.required_choice
-    return {"type": "function", "function": {"name": choice}}
-
-
-def _format(request: Request, quirks: Quirks) -> dict[str, Any]:
-    if not quirks.json_schema:
-        return {"type": "json_object"}
-    return {
-        "type": "json_schema",
-        "json_schema": {
-            "name": request.response_name,
-            "schema": dict(request.response_schema or {}),
-            "strict": True,
-        },
-    }
-
-
-def _messages(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
-    """A tool turn becomes one message a result, any other turn one message."""
-    if message.role == "tool":
-        for part in message.parts:
-            if not isinstance(part, ToolResultPart):
-                raise BadRequestError(f"a tool message holds tool results only, got {part.type}")
-            yield {"role": "tool", "tool_call_id": part.id, "content": told_result(part)}
-        return
-    role = quirks.system_role if message.role == "system" else message.role
-    made: dict[str, Any] = {"role": role}
-    if message.name:
-        made["name"] = message.name
-    if message.role == "assistant":
-        yield {**made, **_assistant(message.parts, quirks)}
-        return
-    if all(isinstance(p, TextPart) for p in message.parts):
-        made["content"] = message.text
-    else:
-        made["content"] = [_content(p) for p in message.parts]
-    yield made
-
-
-def told_result(part: ToolResultPart) -> str:
-    """A tool's result as the text that the model reads."""
-    if part.error is not None:
-        return json.dumps({"error": part.error}, ensure_ascii=False)
-    if isinstance(part.result, str):
-        return part.result
-    return json.dumps(part.result, ensure_ascii=False, default=str)
-
-
-def _assistant(parts: Iterable[Part], quirks: Quirks) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "content": "".join(p.text for p in parts if isinstance(p, TextPart)) or None
-    }
-    refusal = "".join(p.text for p in parts if isinstance(p, RefusalPart))
-    if refusal:
-        made["refusal"] = refusal
-    thought = "".join(p.text for p in parts if isinstance(p, ReasoningPart))
-    if thought and quirks.reasoning_field:
-        made[quirks.reasoning_field] = thought
-    calls = [
-        {
-            "id": p.id,
-            "type": "function",
-            "function": {
-                "name": p.name,
-                "arguments": json.dumps(dict(p.arguments), ensure_ascii=False),
-            },
-        }
-        for p in parts
-        if isinstance(p, ToolCallPart)
-    ]
-    if calls:
-        made["tool_calls"] = calls
-    return made
-
-
-def _content(part: Part) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    if isinstance(part, ImagePart) and part.file_id is None:
-        image = {"url": part.url or data_url(part.data or b"", part.mime)}
-        if part.detail is not None:
-            image["detail"] = part.detail
-        return {"type": "image_url", "image_url": image}
-    if isinstance(part, AudioPart) and part.data is not None:
-        sound = base64.b64encode(part.data).decode()
-        form = {"audio/mpeg": "mp3", "audio/mp3": "mp3"}.get(part.mime, "wav")
-        return {"type": "input_audio", "input_audio": {"data": sound, "format": form}}
-    if isinstance(part, FilePart) and part.file_id is not None:
-        return {"type": "file", "file": {"file_id": part.file_id}}
-    if isinstance(part, FilePart) and part.data is not None:
-        data = data_url(part.data, part.mime)
-        return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
-    raise unsupported(part, "chat completions")
-
-
-def data_url(data: bytes, mime: str) -> str:
-    """Bytes as a `data:` URL."""
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-
-def unsupported(part: Part, api: str) -> BadRequestError:
-    """The error for a part that a dialect can not carry."""
-    source = next((n for n in ("url", "data", "file_id") if getattr(part, n, None)), None)
-    form = f"{part.type} by {source}" if source else part.type
-    return BadRequestError(
-        f"{api} can not carry {form} in this place; see the provider's documents"
-    )
-
-
-OPENAI_CHAT = Dialect("openai_chat", encode, ChatDecoder)
