@@ -17,7 +17,6 @@ from gai_rx.events import (
     Citation,
     Citations,
     FinishReason,
-    Raw,
     StreamEvent,
     Usage,
     reasoning_delta,
@@ -100,7 +99,7 @@ class CohereDecoder(Decoder):
         elif kind == "tool-call-end":
             self._open.pop(record.get("index"), None)
         elif kind not in _NO_NEWS:
-            self.out.append(Raw(record=record))  # `debug`, and the plan of `tool-plan-delta`
+            self.unknown(record)  # `debug`, and the plan of `tool-plan-delta`
 
     def _on_content(self, content: dict[str, Any], index: int) -> None:
         if content.get("thinking"):

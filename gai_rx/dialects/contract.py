@@ -231,6 +231,11 @@ class Decoder(ABC):
         self.out += closed
         return bool(closed)
 
+    def unknown(self, record: Any) -> None:
+        """Keep a record, or a part of one, that no rule knows; `raw=True` has kept it already."""
+        if not self._raw:
+            self.out.append(Raw(record=record))
+
     def raise_error(self, told: Any) -> None:
         """An error record inside the answer.
 

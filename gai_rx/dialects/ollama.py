@@ -14,7 +14,7 @@ from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason,
 from gai_rx.dialects.parts import told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError
-from gai_rx.events import File, FinishReason, Raw, StreamEvent, Usage, reasoning_delta, text_delta
+from gai_rx.events import File, FinishReason, StreamEvent, Usage, reasoning_delta, text_delta
 from gai_rx.request import (
     ImagePart,
     Message,
@@ -109,7 +109,7 @@ class OllamaDecoder(Decoder):
         if record.get("image"):
             self._on_image(record["image"])
         else:
-            self.out.append(Raw(record=record))
+            self.unknown(record)
 
     def _on_thinking(self, thinking: Any) -> None:
         if thinking:

@@ -3,6 +3,7 @@ r"""Characters beyond the basic plane that a provider cut in two: `"\ud83d"`, th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from gai_rx.events import (
     Finish,
@@ -46,6 +47,16 @@ def _is_low(text: str) -> bool:
     return bool(text) and "\udc00" <= text[0] <= "\udfff"
 
 
+def _whole_record(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, list):
+        return [_whole_record(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole_record(item) for key, item in value.items()}
+    return value
+
+
 class Mender:
     """Joins halves over the borders of deltas; a half without its other becomes U+FFFD.
 
@@ -61,9 +72,10 @@ class Mender:
         mended: list[StreamEvent] = []
         for event in events:
             name = _TEXT_FIELD.get(type(event))
-            if name is None:
-                if not isinstance(event, Raw):  # the record that the next delta is made of
-                    mended += self._release()
+            if isinstance(event, Raw):  # the record that the next delta is made of
+                mended.append(event.model_copy(update={"record": _whole_record(event.record)}))
+            elif name is None:
+                mended += self._release()
                 mended.append(event)
             elif (whole := self._whole(event, name)) is not None:
                 mended.append(whole)

@@ -157,3 +157,10 @@ def test_whatever_the_pieces_all_text_comes_out_whole(pieces: list[str]) -> None
     mended = mend([text_delta(p) for p in pieces])
     assert "".join(texts(mended)) == whole_text("".join(pieces))
     assert all(texts(mended))
+
+
+def test_a_raw_record_has_whole_characters_too() -> None:
+    lone = {"text": ["\ud83d", {"delta": "a\udc00"}, 7]}
+    [event] = Mender().mend([Raw(record=lone)], last=False)
+    assert event == Raw(record={"text": ["\ufffd", {"delta": "a\ufffd"}, 7]})
+    event.model_dump_json().encode()

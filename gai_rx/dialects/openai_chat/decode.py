@@ -14,7 +14,6 @@ from gai_rx.events import (
     Citations,
     File,
     FinishReason,
-    Raw,
     RefusalDelta,
     Safety,
     Usage,
@@ -126,7 +125,7 @@ class ChatDecoder(Decoder):
         for result in filtered if isinstance(filtered, list) else ():
             self._on_filter(result.get("content_filter_results"))
         if not record.get("choices") and record.get("object") not in _KNOWN_OBJECTS:
-            self.out.append(Raw(record=record))
+            self.unknown(record)
 
     def _on_delta(self, delta: dict[str, Any], index: int) -> None:
         content = delta.get("content")
@@ -176,10 +175,8 @@ class ChatDecoder(Decoder):
                 text = "".join(t.get("text") or "" for t in inner)
                 if text:
                     self.out.append(reasoning_delta(text, index))
-            elif kind in ("reference", "image_url", "file"):
-                self.out.append(Raw(record=part))
-            else:
-                self.out.append(Raw(record=part))
+            else:  # references and what else will come
+                self.unknown(part)
 
     def _on_reasoning(self, thought: Any, details: Any, index: int) -> None:
         """Thinking; OpenRouter tells the same text twice, and signs it in the details."""
