@@ -6,6 +6,7 @@ Every event survives JSON: `parse_event(event.model_dump_json()) == event`.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -69,7 +70,11 @@ class StreamEvent(BaseModel):
     """What every event carries, whatever its kind."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True,
+        extra="forbid",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        defer_build=True,  # importing costs half; the first event of a kind builds its validator
     )
 
     stream_id: str = Field(
@@ -198,7 +203,7 @@ class ToolResult(StreamEvent):
 class Citation(BaseModel):
     """One source that the answer names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     uri: str = ""
     title: str = ""
@@ -305,7 +310,10 @@ Event = Annotated[
     Field(discriminator="type"),
 ]
 
-_events: TypeAdapter[Event] = TypeAdapter(Event)
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    return TypeAdapter(Event)
 
 
 def parse_event(data: str | bytes | Mapping[str, Any]) -> Event:
@@ -319,8 +327,8 @@ def parse_event(data: str | bytes | Mapping[str, Any]) -> Event:
         'Hi'
     """
     if isinstance(data, str | bytes):
-        return _events.validate_json(data)
-    return _events.validate_python(data)
+        return _adapter().validate_json(data)
+    return _adapter().validate_python(data)
 
 
 _E = TypeVar("_E", bound=StreamEvent)

@@ -38,7 +38,7 @@ __all__ = ["Result", "ResultBuilder", "Step"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Step(_Frozen):

@@ -2,9 +2,10 @@
 
 from gai_rx.dialects.cohere import COHERE
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks
+from gai_rx.dialects.gemini import GEMINI
 from gai_rx.dialects.ollama import OLLAMA
 from gai_rx.dialects.openai_chat import OPENAI_CHAT
 
 __all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "Quirks"]
 
-DIALECTS = {d.name: d for d in (OPENAI_CHAT, OLLAMA, COHERE)}
+DIALECTS = {d.name: d for d in (OPENAI_CHAT, OLLAMA, COHERE, GEMINI)}

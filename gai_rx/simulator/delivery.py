@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -18,7 +19,7 @@ __all__ = ["Delivery"]
 _BREAKS = ("cut", "hang_up", "reset")
 _DRIP = 16  # bytes
 _DRIP_PAUSE = 0.002  # seconds
-_NO_PAUSE = 1  # linger on, 0 seconds: closing sends a reset
+_LINGER = 1  # on, for 0 seconds: closing sends a reset
 
 
 class _BrokenOffError(Exception):
@@ -116,7 +117,8 @@ class Delivery:
         if self._name != "cut" and transport is not None:
             self._seen.end(finished=True)  # before the closing looks like the client's
             if self._name == "reset":
-                linger = struct.pack("ii", _NO_PAUSE, 0)
+                form = "hh" if sys.platform == "win32" else "ii"
+                linger = struct.pack(form, _LINGER, 0)
                 sock = transport.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 transport.abort()

@@ -153,7 +153,8 @@ class _Writer:
 
     def _message(self) -> Iterator[Record]:
         answer, (item, place) = self._turn.answer, self._open_message()
-        part = {"type": "output_text", "annotations": [], "logprobs": [], "text": ""}
+        part: dict[str, Any] = {"type": "output_text", "annotations": [], "text": ""}
+        part["logprobs"] = []
         yield self._item("added", item)
         yield self._event("response.content_part.added", **place, part=part)
         for piece in answer.text_deltas():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["sample"]
 
-_DEEPEST = 8  # a schema that refers to itself has to end somewhere
+_DEEP = 3  # from here on only what has to be: a schema may contain itself
+_DEEPEST = 16
 _FORMATS = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T12:00:00Z",
@@ -62,7 +64,7 @@ class _Sampler:
                 return schema[listed][0]
         for choices in ("anyOf", "oneOf"):
             if schema.get(choices):
-                return self.value(_likeliest(schema[choices]), hint, depth + 1)
+                return self.value(_choice(schema[choices], depth), hint, depth)
         return self._of_type(schema, hint, depth)
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,7 +97,7 @@ class _Sampler:
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         fields: Mapping[str, Any] = schema.get("properties") or {}
-        wanted = schema.get("required", list(fields)) if depth > 1 else list(fields)
+        wanted = schema.get("required") or () if depth >= _DEEP else fields
         return {
             name: self.value(told, name, depth + 1)
             for name, told in fields.items()
@@ -103,29 +105,32 @@ class _Sampler:
         }
 
     def _array(self, schema: Mapping[str, Any], hint: str, depth: int) -> list[Any]:
-        if depth >= _DEEPEST - 1 and not schema.get("minItems"):
-            return []
         if schema.get("prefixItems"):
             return [self.value(told, hint, depth + 1) for told in schema["prefixItems"]]
-        count = min(max(2, schema.get("minItems", 0)), schema.get("maxItems", 1000))
+        usual = 0 if depth >= _DEEP else 2
+        count = min(max(usual, schema.get("minItems", 0)), schema.get("maxItems", 1000))
         items = schema.get("items") or {}
         return [self.value(items, hint, depth + 1) for _ in range(count)]
 
 
-def _likeliest(choices: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The first choice that is not null: an optional field is filled."""
-    return next((c for c in choices if c.get("type") != "null"), choices[0])
+def _choice(choices: list[Mapping[str, Any]], depth: int) -> Mapping[str, Any]:
+    """An optional field is filled, except deep down: a schema may contain itself."""
+    null = depth >= _DEEP
+    return next((c for c in choices if (c.get("type") == "null") == null), choices[0])
 
 
 def _number(schema: Mapping[str, Any], kind: str) -> int | float:
-    value = schema.get("minimum")
-    if value is None and "exclusiveMinimum" in schema:
-        value = schema["exclusiveMinimum"] + 1
-    if value is None:
-        value = min(1, schema.get("maximum", schema.get("exclusiveMaximum", 2) - 1))
-    step = schema.get("multipleOf")
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        value = low + (high - low) / 2
+    elif low is not None:
+        value = low if "minimum" in schema else low + 1
+    else:
+        value = 1 if high is None else min(1, high - 1)
+    step = schema.get("multipleOf") or (1 if kind == "integer" else 0)
     if step:
-        value = -(-value // step) * step
+        value = math.ceil(value / step) * step
     return int(value) if kind == "integer" else float(value)
 
 

@@ -225,13 +225,13 @@ def _reader(script: Script | None) -> Callable[[Asked], Answer]:
         return lambda _: script
     if callable(script):
         return script
+    if not script:
+        raise ValueError("a script needs at least one answer")
     answers = _in_order(tuple(script))
     return lambda _: next(answers)
 
 
 def _in_order(answers: Sequence[Answer]) -> Iterator[Answer]:
-    if not answers:
-        raise ValueError("a script needs at least one answer")
     yield from answers
     while True:
         yield answers[-1]

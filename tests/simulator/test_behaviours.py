@@ -82,6 +82,8 @@ class Leaf(BaseModel):
     short: str = Field(max_length=3)
     share: float = Field(gt=0, lt=0.5)
     steps: int = Field(multiple_of=5, ge=7)
+    above: int = Field(gt=3)
+    below: float = Field(lt=-2)
 
 
 class Tree(BaseModel):
