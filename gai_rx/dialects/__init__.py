@@ -1,5 +1,6 @@
 """Provider languages without I/O: a `Request` becomes HTTP parts, records become events."""
 
+from gai_rx.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from gai_rx.dialects.cohere import COHERE
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks
 from gai_rx.dialects.gemini import GEMINI
@@ -8,4 +9,4 @@ from gai_rx.dialects.openai_chat import OPENAI_CHAT
 
 __all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "Quirks"]
 
-DIALECTS = {d.name: d for d in (OPENAI_CHAT, OLLAMA, COHERE, GEMINI)}
+DIALECTS = {d.name: d for d in (OPENAI_CHAT, ANTHROPIC_MESSAGES, OLLAMA, COHERE, GEMINI)}
