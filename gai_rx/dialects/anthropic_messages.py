@@ -46,12 +46,6 @@ _REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "refusal": "refusal",
 }
-_COUNTS = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cached_input_tokens": "cache_read_input_tokens",
-    "cache_write_tokens": "cache_creation_input_tokens",
-}
 
 
 class MessagesDecoder(Decoder):
@@ -143,13 +137,13 @@ class MessagesDecoder(Decoder):
         failed = block.get("is_error") or (
             isinstance(content, dict) and str(content.get("type", "")).endswith("_error")
         )
-        error = str(content.get("error_code") or "failed") if isinstance(content, dict) else "failed"
+        told = content.get("error_code") if isinstance(content, dict) else None
         self.out.append(
             ToolResult(
                 id=block.get("tool_use_id") or "",
                 name=block["type"].removesuffix("_tool_result"),
                 result=content,
-                error=error if failed else None,
+                error=str(told or "failed") if failed else None,
                 provider_executed=True,
             )
         )
@@ -214,7 +208,10 @@ class MessagesDecoder(Decoder):
         details = told.get("output_tokens_details") or {}
         self.usage = Usage(
             reasoning_tokens=whole(details.get("thinking_tokens", details.get("reasoning_tokens"))),
-            **{ours: whole(told.get(theirs)) for ours, theirs in _COUNTS.items()},
+            input_tokens=whole(told.get("input_tokens")),
+            output_tokens=whole(told.get("output_tokens")),
+            cached_input_tokens=whole(told.get("cache_read_input_tokens")),
+            cache_write_tokens=whole(told.get("cache_creation_input_tokens")),
         )
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
 from gai_rx.dialects.parts import unsupported
+from gai_rx.dialects.surrogates import whole_text
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError, GaiError, ProtocolError
 from gai_rx.events import (
@@ -131,7 +132,7 @@ class GeminiDecoder(Decoder):
         for candidate in candidates or ():
             content = candidate.get("content")
             if content:
-                choice = candidate.get("index") or 0
+                choice = _number(index) if (index := candidate.get("index")) else 0
                 for part in content.get("parts") or ():
                     if len(part) == 1 and (text := part.get("text")).__class__ is str:
                         if text:
@@ -160,7 +161,7 @@ class GeminiDecoder(Decoder):
         if feedback:
             self._on_feedback(feedback)
         elif not record.get("candidates") and not _KNOWN_RECORD.issuperset(record):
-            self.out.append(Raw(record=record))
+            self.out.append(Raw(record=self._whole(record)))
 
     def _on_feedback(self, feedback: dict[str, Any]) -> None:
         """The verdict on the prompt; a blocked one has no candidates."""
@@ -182,7 +183,7 @@ class GeminiDecoder(Decoder):
             told = part.get(kind)
             if told is not None:
                 if choice == 0:
-                    take(self, told, part)
+                    take(self, self._whole(told), part)
                 return
         self._on_text(part, choice)
 
@@ -198,7 +199,7 @@ class GeminiDecoder(Decoder):
         elif text or signature is not None:
             self.out.append(reasoning_delta(text, choice, self._block, signature))
         elif part.keys() - {"text", "thought", "thoughtSignature"} and "text" not in part:
-            self.out.append(Raw(record=part))
+            self.out.append(Raw(record=self._whole(part)))
         if signature is not None:
             self._block += 1
 
@@ -285,11 +286,19 @@ class GeminiDecoder(Decoder):
         mime = told.get("mimeType") or ""
         self.out.append(File(url=told["fileUri"], mime=mime, metadata=_marks(part)))
 
+    def _whole(self, told: dict[str, Any]) -> dict[str, Any]:
+        """What no later delta goes on with, free of half characters."""
+        if self._mender is None:
+            return told
+        whole_told: dict[str, Any] = json.loads(whole_text(_json(told)))
+        return whole_told
+
     # What stands beside the parts.
 
     def _on_candidate(self, candidate: dict[str, Any]) -> None:
         if candidate.get("index"):
             return  # how a further candidate ended does not end the answer
+        candidate = self._whole(candidate)
         reason = candidate.get("finishReason")
         if reason and reason not in _UNSET:
             self._reason = str(reason)
@@ -420,6 +429,12 @@ def _flat(record: Any) -> Iterator[dict[str, Any]]:
         yield record
     for one in record if isinstance(record, list) else ():
         yield from _flat(one)
+
+
+def _number(index: Any) -> int:
+    if isinstance(index, int):
+        return index
+    raise TypeError(f"expected the number of a candidate, got {type(index).__name__}")
 
 
 def _signature(part: dict[str, Any]) -> str | None:

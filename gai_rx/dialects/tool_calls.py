@@ -32,6 +32,8 @@ class OpenCall:
         self.identify(id, name)
         self.signature: str | None = None
         self.provider_executed = False
+        self.free_text = False
+        """The tool takes text instead of JSON: `arguments_text` is all there is."""
         self._fragments: list[str] = []
         self._value: dict[str, Any] | None = None
 
@@ -86,6 +88,8 @@ class OpenCall:
         )
 
     def _parsed(self, text: str) -> tuple[dict[str, Any], str | None]:
+        if self.free_text:
+            return {}, None
         if self._value is not None and self._fragments == [text]:
             return self._value, None
         if not text.strip() or text.strip() == "null":
