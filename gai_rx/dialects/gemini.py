@@ -73,6 +73,7 @@ _REASONS: dict[str, FinishReason] = {
     "NO_IMAGE": "error",
     "TOO_MANY_TOOL_CALLS": "error",
     "UNEXPECTED_TOOL_CALL": "error",
+    "FUNCTION_CALL": "tool_calls",
 }
 # Protobuf's words for "not set", which some servers write out.
 _UNSET = {"FINISH_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"}
