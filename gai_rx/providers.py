@@ -72,7 +72,8 @@ class Host:
 async def _start_local(model: str) -> Endpoint:
     from gai_rx.local import serve_model  # loaded only where it is asked for
 
-    return await serve_model(model)
+    served = await serve_model(model)
+    return Endpoint(served.base_url, served.key)
 
 
 async def _start_simulator(model: str) -> Endpoint:

@@ -7,8 +7,7 @@ recorded answers, each named where it is handled.
 from gai_rx.dialects.contract import Dialect
 from gai_rx.dialects.openai_chat.decode import ChatDecoder
 from gai_rx.dialects.openai_chat.request import encode
-from gai_rx.dialects.parts import data_url, told_result, unsupported
 
-__all__ = ["OPENAI_CHAT", "ChatDecoder", "data_url", "encode", "told_result", "unsupported"]
+__all__ = ["OPENAI_CHAT", "ChatDecoder", "encode"]
 
 OPENAI_CHAT = Dialect("openai_chat", encode, ChatDecoder)

@@ -1,23 +1,18 @@
-"""Google's Gemini: `streamGenerateContent` of the Gemini API and of Vertex AI.
-
-Source: https://ai.google.dev/api/generate-content and the types of the official SDK. The API has no
-closing record: an answer is complete when it has named a finish reason and its body has ended.
-"""
+"""Chunks of generated content → events."""
 
 from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
-from urllib.parse import quote
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
-from gai_rx.dialects.parts import unsupported
+from gai_rx.dialects.contract import Decoder, cut_reason, whole
+from gai_rx.dialects.gemini.arguments import StreamedArguments, as_json
+from gai_rx.dialects.gemini.framing import GeminiFramer
 from gai_rx.dialects.surrogates import whole_text
 from gai_rx.dialects.tool_calls import OpenCall
-from gai_rx.errors import BadRequestError, GaiError, ProtocolError
+from gai_rx.errors import GaiError, ProtocolError
 from gai_rx.events import (
     AudioDelta,
     Citation,
@@ -33,23 +28,8 @@ from gai_rx.events import (
     reasoning_delta,
     text_delta,
 )
-from gai_rx.request import (
-    AudioPart,
-    FilePart,
-    ImagePart,
-    Message,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    Request,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-    VideoPart,
-)
-from gai_rx.wire.sse import SSEDecoder, SSERecord
 
-__all__ = ["GEMINI", "GeminiDecoder", "encode"]
+__all__ = ["GeminiDecoder"]
 
 _REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -84,26 +64,6 @@ _PLAIN_RECORD = frozenset(
 _KNOWN_RECORD = _PLAIN_RECORD | {"error", "promptFeedback"}
 _PLAIN_CANDIDATE = frozenset({"content", "index"})
 _NOTHING: dict[str, Any] = {}
-_FIELD_LINE = re.compile(rb"(?:data|event|id|retry)?(?::|\Z)|\Z")
-
-
-class _Framer(SSEDecoder):
-    """Server-sent events, and JSON that stands between or instead of them.
-
-    Google reports some errors as bare JSON in the middle of a stream, and without `alt=sse` (which
-    proxies lose) the body is one JSON array; by the standard both are fields without a meaning.
-    """
-
-    def _event(self, block: bytes) -> SSERecord | None:
-        record = super()._event(block)
-        lines = [line for line in block.split(b"\n") if not _FIELD_LINE.match(line)]
-        bare = b"\n".join(lines).strip()
-        if not bare.startswith((b"{", b"[")):
-            return record
-        texts = [record.data] if record is not None else []
-        texts += re.split(rb"\n(?=\{)", bare) if bare.startswith(b"{") else [bare]
-        data = texts[0] if len(texts) == 1 else b"[" + b",".join(texts) + b"]"
-        return SSERecord("message", data)
 
 
 class GeminiDecoder(Decoder):
@@ -111,7 +71,7 @@ class GeminiDecoder(Decoder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sse = _Framer()
+        self._sse = GeminiFramer()
         self._framer = self._sse.feed_pairs
         self._broken = False
         self._reason: str | None = None
@@ -119,7 +79,7 @@ class GeminiDecoder(Decoder):
         self._told: dict[str, Any] = {}  # usage so far: it comes with every record, read at the end
         self._block = 0
         self._calls: list[OpenCall] = []
-        self._open: _StreamedArguments | None = None
+        self._open: StreamedArguments | None = None
         self._runs = 0  # how many tools Google has run itself
         self._sources: list[Citation] = []
         self._cited: set[Citation] = set()
@@ -212,7 +172,7 @@ class GeminiDecoder(Decoder):
             if not told:
                 return  # the end of a call that is closed already
             self._end_call()
-            streamed = self._open = _StreamedArguments(self.open_call(len(self._calls), id, name))
+            streamed = self._open = StreamedArguments(self.open_call(len(self._calls), id, name))
             self._calls.append(streamed.call)
         call = streamed.call
         call.identify(id, name)
@@ -256,7 +216,7 @@ class GeminiDecoder(Decoder):
                 id=id or self._run_id(),
                 name=name or "",
                 arguments=arguments,
-                arguments_text=_json(arguments),
+                arguments_text=as_json(arguments),
                 provider_executed=True,
                 signature=_signature(part),
             )
@@ -291,7 +251,7 @@ class GeminiDecoder(Decoder):
         """What no later delta goes on with, free of half characters."""
         if self._mender is None:
             return told
-        whole_told: dict[str, Any] = json.loads(whole_text(_json(told)))
+        whole_told: dict[str, Any] = json.loads(whole_text(as_json(told)))
         return whole_told
 
     # What stands beside the parts.
@@ -476,354 +436,3 @@ def _citation(source: dict[str, Any], place: dict[str, Any]) -> Citation:
         start=0 if start is None and end is not None else start,
         end=end,
     )
-
-
-# Arguments that are streamed.
-
-_STEP = re.compile(
-    r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[0-9]{1,9})\]"
-    r"""|\[(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\]"""
-)
-_DEEPEST = 64  # steps of a path; more than any schema has
-_Path: TypeAlias = tuple[str | int, ...]
-
-
-class _StreamedArguments:
-    """Arguments that come as values at paths, written as the JSON text that they amount to.
-
-    The model writes the text in order, so each value extends it; should values come in another
-    order, the text is made from all of them at the end.
-    """
-
-    def __init__(self, call: OpenCall) -> None:
-        self.call = call
-        self._path: _Path = ()  # of the last value
-        self._in_string = False
-        self._in_order = True
-        self._members: set[_Path] = set()
-        self._values: dict[_Path, list[Any]] = {}  # pieces by path
-
-    def take(self, arguments: Any) -> Any:
-        """Take the arguments at once; returns what is new of them."""
-        if self._path and arguments:
-            self.call.replace(_json(arguments))
-            self._path = ()
-        elif not self._path:
-            return arguments
-        return None
-
-    def add(self, piece: dict[str, Any]) -> str:
-        """Take a value, or the next piece of a string; returns the new characters."""
-        path = _steps(piece["jsonPath"])
-        kind = next((k for k in _VALUES if piece.get(k) is not None), None)
-        if kind is None and "nullValue" not in piece:
-            if _PLACE.issuperset(piece):
-                return ""
-            raise ProtocolError(f"no value for an argument: {sorted(piece)}", phase="decode")
-        value = piece[kind] if kind else None
-        goes_on = self._in_string and path == self._path
-        written = "" if goes_on else self._go_to(path)
-        if goes_on:
-            self._values[path].append(value)
-        else:
-            self._values[path] = [value]
-        self._path = path
-        self._in_string = isinstance(value, str) and bool(piece.get("willContinue"))
-        told = _json(value)[goes_on:]
-        return written + (told[:-1] if self._in_string else told) if self._in_order else ""
-
-    def end(self) -> str:
-        """All values are there; returns what closes the text. A string cut short stays open."""
-        path, self._path = self._path, ()
-        if not path:
-            return ""
-        if self._in_order:
-            return "" if self._in_string else _closing(path)
-        arguments = None if self._in_string else _nested(self._values)
-        # What can not be put together must not look like a call without arguments.
-        self.call.replace("{" if arguments is None else _json(arguments))
-        return ""
-
-    def _go_to(self, path: _Path) -> str:
-        """What leads from the last value to the next: closed containers, opened ones, its key."""
-        old, same = self._path, 0
-        while same < min(len(old), len(path)) and old[same] == path[same]:
-            same += 1
-        if (old and same in (len(old), len(path))) or path[: same + 1] in self._members:
-            self._in_order = False
-            return ""
-        written = '"' if self._in_string else ""
-        written += _closing(old[same + 1 :]) + "," if old else "{"
-        before = old[same] if old else None
-        for depth, step in enumerate(path[same:], same + 1):
-            self._in_order = self._in_order and _is_next(step, before)
-            self._members.add(path[:depth])
-            written += f"{_json(step)}:" if isinstance(step, str) else ""
-            if depth < len(path):
-                written += "{" if isinstance(path[depth], str) else "["
-            before = None
-        return written
-
-
-_VALUES = ("stringValue", "numberValue", "boolValue")
-_PLACE = frozenset({"jsonPath", "willContinue"})
-
-
-def _steps(path: str) -> _Path:
-    """The steps of a JSONPath that names one value, such as `$.items[0].name`."""
-    steps: list[str | int] = []
-    at = 1
-    while len(steps) < _DEEPEST and (found := _STEP.match(path, at)):
-        at = found.end()
-        if found["index"] is not None:
-            steps.append(int(found["index"]))
-        elif found["name"] is not None:
-            steps.append(found["name"])
-        else:
-            steps.append(re.sub(r"\\(.)", r"\1", found["quoted"][1:-1]))
-    if at < len(path) or not path.startswith("$") or not steps or isinstance(steps[0], int):
-        raise ProtocolError(f"no path to an argument: {path[:200]!r}", phase="decode")
-    return tuple(steps)
-
-
-def _is_next(step: str | int, before: str | int | None) -> bool:
-    """Whether a member or element may follow `before` in its container, or begin a new one."""
-    if before is None:
-        return isinstance(step, str) or step == 0
-    if isinstance(step, int) and isinstance(before, int):
-        return step == before + 1
-    return isinstance(step, str) and isinstance(before, str)
-
-
-def _closing(path: _Path) -> str:
-    return "".join("}" if isinstance(step, str) else "]" for step in reversed(path))
-
-
-def _nested(values: dict[_Path, list[Any]]) -> Any:
-    """The object that has these values at these paths; None where they contradict each other."""
-    root: dict[str | int, Any] = {}
-    for path, pieces in values.items():
-        inner = root
-        for step in path[:-1]:
-            inner = inner.setdefault(step, {})
-            if not isinstance(inner, dict):
-                return None
-        if path[-1] in inner:
-            return None
-        inner[path[-1]] = pieces[0] if len(pieces) == 1 else "".join(map(str, pieces))
-    return _with_lists(root)
-
-
-def _with_lists(node: Any) -> Any:
-    if not isinstance(node, dict):
-        return node
-    if all(isinstance(key, int) for key in node):
-        return [_with_lists(node[index]) for index in sorted(node)]
-    return {key: _with_lists(value) for key, value in node.items()}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-# Request → HTTP parts.
-
-_OWN_PATHS = ("models/", "tunedModels/", "publishers/", "projects/", "endpoints/")
-_FILES = "https://generativelanguage.googleapis.com/v1beta/"
-_CATEGORIES = {
-    "harassment": "HARM_CATEGORY_HARASSMENT",
-    "hate": "HARM_CATEGORY_HATE_SPEECH",
-    "sexual": "HARM_CATEGORY_SEXUALLY_EXPLICIT",
-    "dangerous": "HARM_CATEGORY_DANGEROUS_CONTENT",
-}
-_THRESHOLDS = {
-    "none": "BLOCK_NONE",
-    "few": "BLOCK_ONLY_HIGH",
-    "some": "BLOCK_MEDIUM_AND_ABOVE",
-    "most": "BLOCK_LOW_AND_ABOVE",
-    "off": "OFF",
-}
-_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-# What Google's own OpenAI-compatible endpoint makes of an effort.
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "max": 24576}
-_LEAST_BUDGET_OF_PRO = 128  # it can not be kept from thinking
-
-
-def encode(request: Request, model: str, quirks: Quirks) -> Call:
-    """The request in Gemini's form.
-
-    Raises:
-        BadRequestError: If a part can not be carried, a tool result names neither its tool nor
-            a call of the history, or the model's name is no path.
-    """
-    names = {
-        part.id: part.name
-        for message in request.messages
-        for part in message.parts
-        if isinstance(part, ToolCallPart)
-    }
-    body: dict[str, Any] = {"contents": _contents(request.messages, names)}
-    instruction = [
-        _part(part, "system", names)
-        for message in request.messages
-        if message.role == "system"
-        for part in message.parts
-    ]
-    if instruction:
-        body["systemInstruction"] = {"parts": instruction}
-    config = _generation_config(request, model, quirks)
-    if config:
-        body["generationConfig"] = config
-    _offer_tools(body, request)
-    if request.safety:
-        body["safetySettings"] = [
-            {
-                "category": _CATEGORIES.get(s.category, s.category),
-                "threshold": _THRESHOLDS.get(s.threshold, s.threshold),
-            }
-            for s in request.safety
-        ]
-    path = f"/{_model_path(model)}:streamGenerateContent?alt=sse"
-    return Call(path, merge(body, request.provider_options))
-
-
-def _model_path(model: str) -> str:
-    if not model.startswith(_OWN_PATHS):
-        return f"models/{quote(model, safe='')}"
-    if any(step in ("", ".", "..") for step in model.split("/")):
-        raise BadRequestError(f"the model {model!r} is no path to a model")
-    return quote(model)
-
-
-def _generation_config(request: Request, model: str, quirks: Quirks) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "temperature": request.temperature,
-        "maxOutputTokens": request.max_tokens,
-        "topP": request.top_p,
-        "topK": request.top_k,
-        "stopSequences": list(request.stop) or None,
-        "seed": request.seed,
-        "thinkingConfig": _thinking(request.reasoning_effort, model),
-    }
-    config = {name: value for name, value in settings.items() if value is not None}
-    if request.response_schema is not None:
-        config["responseMimeType"] = "application/json"
-        if quirks.json_schema:
-            config["responseJsonSchema"] = dict(request.response_schema)
-    return config
-
-
-def _thinking(effort: str | None, model: str) -> dict[str, Any] | None:
-    """Gemini 3 takes a level, Gemini 2.5 and models of unknown age a budget, older ones neither."""
-    if effort is None:
-        return None
-    found = re.search(r"gemini-(\d{1,3})(?:\.(\d))?", model)
-    version = float(f"{found[1]}.{found[2] or 0}") if found else 2.5
-    if version < 2.5:
-        return None
-    thinking: dict[str, Any] = {"includeThoughts": effort != "none"}
-    is_pro = "pro" in re.split(r"[-/]", model)
-    if version >= 3:
-        least = "low" if is_pro else "minimal"
-        levels = {"none": least, "minimal": least, "max": "high"}
-        return {**thinking, "thinkingLevel": levels.get(effort, effort)}
-    least_budget = _LEAST_BUDGET_OF_PRO if is_pro else 0
-    return {**thinking, "thinkingBudget": max(_BUDGETS[effort], least_budget)}
-
-
-def _offer_tools(body: dict[str, Any], request: Request) -> None:
-    if request.tools:
-        declarations = [
-            {
-                "name": t.name,
-                "description": t.description,
-                "parametersJsonSchema": t.parameters,
-            }
-            for t in request.tools
-        ]
-        body["tools"] = [{"functionDeclarations": declarations}]
-    choice = request.tool_choice
-    if choice is not None:
-        calling: dict[str, Any] = {"mode": _MODES.get(choice, "ANY")}
-        if choice not in _MODES:
-            calling["allowedFunctionNames"] = [choice]
-        body["toolConfig"] = {"functionCallingConfig": calling}
-
-
-def _contents(messages: Iterable[Message], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The turns but the system's; the results of one turn's calls must come in one turn."""
-    contents: list[dict[str, Any]] = []
-    before = ""
-    for message in messages:
-        if message.role == "system":
-            continue
-        sent = [p for p in message.parts if _goes_back(p)]
-        parts = [_part(p, message.role, names) for p in sent]
-        if message.role == before == "tool":
-            contents[-1]["parts"] += parts
-        elif parts:
-            role = "model" if message.role == "assistant" else "user"
-            contents.append({"role": role, "parts": parts})
-            before = message.role
-    return contents
-
-
-def _goes_back(part: Part) -> bool:
-    """Thinking that is empty, or encrypted by another provider, means nothing to Gemini."""
-    if isinstance(part, ReasoningPart):
-        return part.encrypted is None and bool(part.text or part.signature)
-    return True
-
-
-def _part(part: Part, role: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """One part; those of the model keep their signatures."""
-    if isinstance(part, ToolResultPart) != (role == "tool"):
-        raise BadRequestError(f"a {role} message can not hold a {part.type} part for Gemini")
-    if isinstance(part, ToolResultPart):
-        return {"functionResponse": _response(part, names)}
-    if isinstance(part, TextPart):
-        return _signed({"text": part.text}, part.signature)
-    if role == "assistant":
-        if isinstance(part, RefusalPart):
-            return {"text": part.text}
-        if isinstance(part, ReasoningPart):
-            thought = {"text": part.text, "thought": True} if part.text else {"text": ""}
-            return _signed(thought, part.signature)
-        if isinstance(part, ToolCallPart):
-            call = {"id": part.id, "name": part.name, "args": dict(part.arguments)}
-            return _signed({"functionCall": call}, part.signature)
-    if isinstance(part, ImagePart | AudioPart | VideoPart | FilePart) and role != "system":
-        return _media(part)
-    raise unsupported(part, "Gemini")
-
-
-def _signed(part: dict[str, Any], signature: str | None) -> dict[str, Any]:
-    return part if signature is None else {**part, "thoughtSignature": signature}
-
-
-def _response(part: ToolResultPart, names: Mapping[str, str]) -> dict[str, Any]:
-    name = part.name or names.get(part.id)
-    if not name:
-        raise BadRequestError(
-            f"the result of call {part.id!r} needs the tool's name, or the call in the history"
-        )
-    result = {"error": part.error} if part.error is not None else part.result
-    plain = json.loads(json.dumps(result, default=str))
-    return {
-        "id": part.id,
-        "name": name,
-        "response": plain if isinstance(plain, dict) else {"result": plain},
-    }
-
-
-def _media(part: ImagePart | AudioPart | VideoPart | FilePart) -> dict[str, Any]:
-    mime = {"mimeType": part.mime} if part.mime else {}
-    if part.data is not None:
-        return {"inlineData": {**mime, "data": base64.b64encode(part.data).decode()}}
-    uri = part.url or part.file_id or ""
-    if part.file_id is not None and ":" not in uri:  # the API wants the address, not the name
-        uri = _FILES + (uri if uri.startswith("files/") else f"files/{uri}")
-    return {"fileData": {**mime, "fileUri": uri}}
-
-
-GEMINI = Dialect("gemini", encode, GeminiDecoder, key_header="x-goog-api-key")
