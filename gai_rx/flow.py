@@ -94,8 +94,9 @@ class Pressure:
         while self.gates:
             if self.stopped:
                 raise Stopped
-            await self.gates[-1].wait()
-            self.gates.pop()
+            gate = self.gates[0]
+            await gate.wait()
+            self.gates.remove(gate)  # not the last: a timer below may have hung one meanwhile
 
 
 current: contextvars.ContextVar[Pressure | None] = contextvars.ContextVar(
@@ -177,7 +178,8 @@ def start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]
 
     def reap(task: asyncio.Task[None]) -> None:
         _tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):  # the loop itself raises the others
             loop.call_exception_handler(
                 {"message": f"unhandled error in {name}", "exception": error, "task": task}
             )

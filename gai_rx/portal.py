@@ -12,14 +12,21 @@ import concurrent.futures
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import ClassVar, TypeVar
 
-__all__ = ["Portal", "refuse_blocking", "running_loop"]
+from reactivex import abc
+
+__all__ = ["Portal", "PortalClosedError", "refuse_blocking", "running_loop"]
 
 T = TypeVar("T")
 
 _EXIT_PATIENCE = 2.0  # seconds that interpreter exit waits for live streams to let go
+
+
+class PortalClosedError(RuntimeError):
+    """The portal ended, or a user's function ended it, while somebody waited for it."""
 
 
 class Portal:
@@ -39,6 +46,7 @@ class Portal:
 
     def __init__(self) -> None:
         self._stop: asyncio.Event
+        self._waiting: list[Callable[[BaseException], object]] = []
         self.pid = os.getpid()
         ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
 
@@ -47,21 +55,41 @@ class Portal:
             ready.set_result(asyncio.get_running_loop())
             await self._stop.wait()
 
-        # asyncio.run cancels what is left and closes async generators, so the HTTP sessions too.
-        self.thread = threading.Thread(
-            target=lambda: asyncio.run(main()), name="gai_rx-portal", daemon=True
-        )
+        def live() -> None:
+            ended: BaseException = PortalClosedError("the portal was closed")
+            try:
+                # It cancels what is left and closes async generators, so the HTTP sessions too.
+                asyncio.run(main())
+            except (KeyboardInterrupt, SystemExit) as stop:  # raised by a user's function
+                ended = stop
+            for tell in self._waiting:
+                tell(ended)
+
+        self.thread = threading.Thread(target=live, name="gai_rx-portal", daemon=True)
         self.thread.start()
         self.loop = ready.result()
         atexit.register(self.close)
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self.thread.is_alive()
+        """Whether its loop takes calls."""
+        return self.thread.is_alive() and not self.loop.is_closed()
+
+    @contextmanager
+    def waiting(self, tell: Callable[[BaseException], object]) -> Iterator[None]:
+        """Call `tell` with the reason if the portal ends inside the block; who waits must wake."""
+        self._waiting.append(tell)
+        try:
+            yield
+        finally:
+            self._waiting.remove(tell)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run a function that does not block on the portal's thread, and wait for its result."""
+        """Run a function that does not block on the portal's thread, and wait for its result.
+
+        Raises:
+            PortalClosedError: If the portal has ended.
+        """
         if threading.current_thread() is self.thread:
             return function()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -72,8 +100,18 @@ class Portal:
             except BaseException as error:  # handed to the caller, who re-raises it
                 outcome.set_exception(error)
 
-        self.loop.call_soon_threadsafe(go)
-        return outcome.result()
+        with self.waiting(outcome.set_exception):
+            try:
+                self.loop.call_soon_threadsafe(go)
+            except RuntimeError:
+                raise PortalClosedError("the portal was closed") from None
+            return outcome.result()
+
+    def dispose(self, subscription: abc.DisposableBase) -> None:
+        """Dispose on the portal's thread; nothing is left to dispose when it has ended."""
+        if self.alive:
+            with suppress(PortalClosedError):
+                self.call(subscription.dispose)
 
     def close(self) -> None:
         """End the loop and what runs in it; a later `get` starts a new one."""

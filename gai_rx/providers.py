@@ -73,7 +73,7 @@ async def _start_local(model: str) -> Endpoint:
     from gai_rx.local import serve_model  # loaded only where it is asked for
 
     served = await serve_model(model)
-    return Endpoint(served.base_url, served.key)
+    return Endpoint(served.base_url + "/v1", served.key)
 
 
 async def _start_simulator(model: str) -> Endpoint:

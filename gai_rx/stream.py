@@ -8,10 +8,11 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import NewThreadScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
@@ -140,12 +141,13 @@ class Stream(Observable[T_co]):
         if scheduler is not None and not blocks:
             return subscribe(on_next, on_error, on_completed, scheduler=scheduler)
         if running_loop() is not None and not blocks:
-            return subscribe(on_next, on_error, on_completed, scheduler=loop_scheduler())
+            inner = subscribe(on_next, on_error, on_completed, scheduler=loop_scheduler())
+            return _disposed_in(asyncio.get_running_loop(), inner)
         portal = Portal.get()
         inner = portal.call(
             lambda: subscribe(on_next, on_error, on_completed, scheduler=loop_scheduler())
         )
-        return Disposable(lambda: portal.call(inner.dispose) if portal.alive else None)
+        return Disposable(lambda: portal.dispose(inner))
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> T_co:
         """Wait for the end in a plain script or notebook cell; the last item.
@@ -171,12 +173,13 @@ class Stream(Observable[T_co]):
         def subscribe() -> abc.DisposableBase:
             return self.subscribe(keep, outcome.set_exception, completed, scheduler=scheduler)
 
-        subscription = portal.call(subscribe)
-        try:
-            return outcome.result()
-        except BaseException:  # Ctrl-C too ends the request
-            portal.call(subscription.dispose)
-            raise
+        with portal.waiting(outcome.set_exception):
+            subscription = portal.call(subscribe)
+            try:
+                return outcome.result()
+            except BaseException:  # Ctrl-C too ends the request
+                portal.dispose(subscription)
+                raise
 
     def __iter__(self) -> Iterator[T_co]:
         """Iterate in a plain script or notebook cell; leaving the loop ends the stream."""
@@ -340,8 +343,9 @@ class Stream(Observable[T_co]):
             result = self
             for operator in operators:
                 made = operator(result)
-                if type(made) is Observable:
-                    made = _wrapped(made, result, _stage_name(operator))
+                stock = _stock_name(operator)
+                if stock is not None or type(made) is Observable:
+                    made = _wrapped(made, result, stock or _own_name(operator))
                 result = made
             return result
 
@@ -353,12 +357,20 @@ def _wrapped(made: Observable[T], source: object, stage: str) -> Stream[T]:
     return Stream(made._subscribe, stages=(*stages, stage), of_events=keeps)
 
 
-def _stage_name(operator: Callable[[Any], Any]) -> str:
-    """A stock operator's name: RxPY curries, so it is a function in the closure."""
-    for cell in getattr(operator, "__closure__", None) or ():
-        inner = cell.cell_contents
-        if getattr(inner, "__module__", "").startswith("reactivex.operators"):
-            return str(inner.__name__).rstrip("_")
+def _stock_name(operator: Callable[[Any], Any]) -> str | None:
+    """A stock operator's name; None for everybody else's operators."""
+    module = getattr(operator, "__module__", None) or ""
+    if module == "reactivex.internal.curry":  # the operator is in the closure
+        for cell in operator.__closure__ or ():
+            name = getattr(cell.cell_contents, "__name__", None)
+            if name is not None:
+                return str(name).rstrip("_")
+    if module.startswith("reactivex.operators"):
+        return operator.__qualname__.partition(".<locals>")[0].rstrip("_")
+    return None
+
+
+def _own_name(operator: Callable[[Any], Any]) -> str:
     name = str(getattr(operator, "__qualname__", type(operator).__name__))
     return name.partition(".<locals>")[0]
 
@@ -394,13 +406,33 @@ def lift(
     return operator
 
 
+def _disposed_in(
+    loop: asyncio.AbstractEventLoop, subscription: abc.DisposableBase
+) -> abc.DisposableBase:
+    """The subscription, to be disposed from any thread."""
+
+    def dispose() -> None:
+        if running_loop() is loop or not loop.is_running():
+            subscription.dispose()
+        else:
+            with suppress(RuntimeError):  # the loop has just been closed, and all in it
+                loop.call_soon_threadsafe(subscription.dispose)
+
+    return Disposable(dispose)
+
+
 async def _iterate_async(source: Stream[T]) -> AsyncGenerator[T, None]:
     buffer: Buffer[T] = Buffer(_ITERATE_AHEAD, "async for")
     wake = asyncio.Event()
     end: list[Exception | None] = []
 
     def on_next(item: T) -> None:
-        buffer.push(item)
+        if end:
+            return
+        try:
+            buffer.push(item)
+        except BackpressureError as error:
+            end.append(error)
         wake.set()
 
     def ended(error: Exception | None = None) -> None:
@@ -432,11 +464,15 @@ class _ThreadBuffer:
         self._changed = threading.Condition()
         self._buffer: Buffer[None] = Buffer(_ITERATE_AHEAD, "for")
         self.gate = self._buffer.gate
+        self._ended = False
 
     def put(self, kind: str, item: Any = None) -> None:
         """On the portal's thread: add an item, and hold the producer when there are many."""
         with self._changed:
+            if self._ended:
+                return
             self._items.append((kind, item))
+            self._ended = kind != "next"
             waiting = len(self._items)
             self._changed.notify()
         if kind == "next" and waiting >= _ITERATE_AHEAD:
@@ -445,10 +481,11 @@ class _ThreadBuffer:
             if pressure is not None:
                 pressure.hold(self.gate)
             if waiting > 4 * _ITERATE_AHEAD + 64:
-                raise BackpressureError(
+                overrun = BackpressureError(
                     f"for: {waiting} items wait where {_ITERATE_AHEAD} may; "
                     "the producer above can not be slowed down"
                 )
+                self.put("error", overrun)
 
     def get(self) -> tuple[str, Any]:
         """In the loop's thread: the next item; waits for it."""
@@ -465,22 +502,24 @@ class _ThreadBuffer:
 def _iterate(source: Stream[T]) -> Iterator[T]:
     portal = Portal.get()
     buffer = _ThreadBuffer(portal)
-    subscription = portal.call(
-        lambda: source.subscribe(
-            lambda item: buffer.put("next", item),
-            lambda error: buffer.put("error", error),
-            lambda: buffer.put("completed"),
+
+    def failed(error: BaseException) -> None:
+        buffer.put("error", error)
+
+    def subscribe() -> abc.DisposableBase:
+        return source.subscribe(
+            lambda item: buffer.put("next", item), failed, lambda: buffer.put("completed")
         )
-    )
-    try:
-        while True:
-            kind, item = buffer.get()
-            if kind == "completed":
-                return
-            if kind == "error":
-                raise item
-            yield item
-    finally:
-        if portal.alive:
-            portal.call(buffer.gate.open)
-            portal.call(subscription.dispose)
+
+    with portal.waiting(failed):
+        subscription = portal.call(subscribe)
+        try:
+            while True:
+                kind, item = buffer.get()
+                if kind == "completed":
+                    return
+                if kind == "error":
+                    raise item
+                yield item
+        finally:
+            portal.dispose(CompositeDisposable(Disposable(buffer.gate.open), subscription))

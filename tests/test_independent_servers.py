@@ -11,12 +11,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gai_rx import Finish, Provider, RateLimitError, Start, TextDelta, connect, tool
+from gai_rx.local import Endpoint, default_model_path, serve
 from gai_rx.operators import collect
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,15 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.stdout.close()
 
 
+@pytest.fixture
+async def local_model() -> Endpoint:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("the extra 'local' is not installed")
+    if not default_model_path().is_file():
+        pytest.skip("the weights are not here: gai-rx local pull")
+    return await serve()
+
+
 @tool
 def weather(city: str) -> str:
     """The weather of a city."""
@@ -117,10 +127,11 @@ async def test_aimocks_refusal_is_classified(aimock: str, dialect: str) -> None:
 
 @pytest.mark.local_model
 @pytest.mark.parametrize("dialect", ["openai_chat", "openai_responses", "anthropic_messages"])
-async def test_the_local_model_answers_in_three_dialects(dialect: str, local_model: Any) -> None:
-    endpoint = local_model
-    base = endpoint.base_url.removesuffix("/v1") + DIALECTS[dialect]
-    model = connect(f"{dialect}:m", base_url=base, api_key=endpoint.key, max_tokens=24)
+async def test_the_local_model_answers_in_three_dialects(
+    dialect: str, local_model: Endpoint
+) -> None:
+    base = local_model.base_url.removesuffix("/v1") + DIALECTS[dialect]
+    model = connect(f"{dialect}:m", base_url=base, api_key=local_model.key, max_tokens=24)
     async with asyncio.timeout(60):
         result = await model.text("Say hello.")
     assert result.complete
@@ -131,7 +142,7 @@ async def test_the_local_model_answers_in_three_dialects(dialect: str, local_mod
 
 
 @pytest.mark.local_model
-async def test_the_local_model_is_a_host_like_any_other(local_model: Any) -> None:
+async def test_the_local_model_is_a_host_like_any_other(local_model: Endpoint) -> None:
     async with asyncio.timeout(60):
         events = await connect("local", max_tokens=8, seed=1).stream_text("Say hello.").to_list()
     assert [type(events[0]), type(events[-1])] == [Start, Finish]

@@ -154,4 +154,5 @@ def _with_lists(node: Any) -> Any:
 
 
 def as_json(value: Any) -> str:
+    """A value as the text of arguments."""
     return json.dumps(value, ensure_ascii=False)
