@@ -179,9 +179,7 @@ class ResponsesDecoder(Decoder):
         return call
 
     def _on_arguments(self, record: dict[str, Any]) -> None:
-        delta = self._call_for(record.get("output_index")).add(record["delta"])
-        if delta is not None:
-            self.out.append(delta)
+        self._add(self._call_for(record.get("output_index")), record["delta"])
 
     def _on_arguments_done(self, record: dict[str, Any]) -> None:
         arguments = record.get("arguments") or record.get("input")
@@ -191,11 +189,14 @@ class ResponsesDecoder(Decoder):
         if not arguments:
             return
         if not call.text:
-            delta = call.add(arguments)
-            if delta is not None:
-                self.out.append(delta)
+            self._add(call, arguments)
         elif isinstance(arguments, str):
             call.replace(arguments)
+
+    def _add(self, call: OpenCall, fragment: Any) -> None:
+        delta = call.add(fragment)
+        if delta is not None:
+            self.out.append(delta)
 
     # Items.
 
