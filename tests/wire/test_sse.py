@@ -293,3 +293,31 @@ def test_the_work_grows_with_the_body_not_with_its_square(size: int) -> None:
     for at in range(0, len(body), size):
         decoder.feed(body[at : at + size])
     assert decoder.held <= len(body)
+
+
+@given(
+    records=st.lists(st.text("ab\u2028 {:\\", max_size=6), max_size=6),
+    ends=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    form=st.sampled_from([b"", b"event: x", b": note", b"id: 7"]),
+    cuts=st.lists(st.integers(0, 200), max_size=6),
+)
+def test_the_quick_way_finds_what_the_plain_one_does(
+    records: list[str], ends: bytes, form: bytes, cuts: list[int]
+) -> None:
+    body = b"".join(
+        (form + ends if form else b"") + b"data: " + r.encode() + ends + ends for r in records
+    )
+    quick, plain = SSEDecoder(), SSEDecoder()
+    places = [0, *sorted(c for c in cuts if c < len(body)), len(body)]
+    pieces = [body[a:b] for a, b in pairwise(places)]
+    found = [pair for piece in pieces for pair in quick.feed_pairs(piece)]
+    assert found == [(r.event.encode(), r.data) for r in plain.feed(body)]
+
+
+def test_the_quick_way_keeps_the_limit() -> None:
+    for end in (b"\n\n", b"\r\n\r\n"):
+        decoder = SSEDecoder(limit=20)
+        body = b"data: a" + end + b"data: " + b"b" * 30 + end + b"data: c" + end
+        assert list(decoder.feed_pairs(body)) == [(b"message", b"a")]
+        with pytest.raises(ProtocolError):
+            decoder.feed_pairs(b"")

@@ -19,7 +19,6 @@ from gai_rx.events import (
     Citations,
     File,
     FinishReason,
-    Raw,
     Safety,
     StreamEvent,
     ToolCall,
@@ -122,7 +121,7 @@ class GeminiDecoder(Decoder):
         if feedback:
             self._on_feedback(feedback)
         elif not record.get("candidates") and not _KNOWN_RECORD.issuperset(record):
-            self.out.append(Raw(record=self._whole(record)))
+            self.unknown(self._whole(record))
 
     def _on_feedback(self, feedback: dict[str, Any]) -> None:
         """The verdict on the prompt; a blocked one has no candidates."""
@@ -160,7 +159,7 @@ class GeminiDecoder(Decoder):
         elif text or signature is not None:
             self.out.append(reasoning_delta(text, choice, self._block, signature))
         elif part.keys() - {"text", "thought", "thoughtSignature"} and "text" not in part:
-            self.out.append(Raw(record=self._whole(part)))
+            self.unknown(self._whole(part))
         if signature is not None:
             self._block += 1
 
@@ -306,7 +305,7 @@ class GeminiDecoder(Decoder):
         if unused or items:
             self._cite(unused + items, {"groundingMetadata": told})
         else:
-            self.out.append(Raw(record={"groundingMetadata": told}))
+            self.unknown({"groundingMetadata": told})
 
     def _cite(self, items: Iterable[Citation], metadata: dict[str, Any] | None = None) -> None:
         """Tell each source once: the API repeats them as the answer goes on."""

@@ -40,21 +40,9 @@ _REASONS: dict[str, FinishReason] = {
     "error": "error",
     "insufficient_system_resource": "error",
 }
-# What nearly every chunk has, and nothing else: the quick way past all the accents.
-_PLAIN_RECORD = frozenset(
-    [
-        "id",
-        "object",
-        "created",
-        "model",
-        "service_tier",
-        "system_fingerprint",
-        "choices",
-        "usage",
-        "obfuscation",
-    ]
-)
-_PLAIN_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
+# What only some hosts send, beside the text: the quick way past all the accents.
+_RARE = frozenset({"error", "x_groq", "citations", "search_results", "prompt_filter_results"})
+_RARE_IN_CHOICE = frozenset({"message", "usage", "error", "content_filter_results"})
 _KNOWN_OBJECTS = {"chat.completion.chunk", "chat.completion", "", None}
 
 
@@ -72,7 +60,7 @@ class ChatDecoder(Decoder):
 
     def on_record(self, record: dict[str, Any], name: bytes) -> None:
         """Take one chunk; the first branch is the hot path, a piece of text."""
-        if not self.begun:
+        if not self._begun:
             if record.get("error"):
                 self.raise_error(record)
             self.begin(record.get("model"), record.get("id"))
@@ -84,7 +72,7 @@ class ChatDecoder(Decoder):
                 and len(delta) == 1
                 and (text := delta.get("content")).__class__ is str
                 and not choice.get("finish_reason")
-                and _PLAIN_CHOICE.issuperset(choice)
+                and _RARE_IN_CHOICE.isdisjoint(choice)
             ):
                 if text:
                     self.out.append(text_delta(text, choice.get("index") or 0))
@@ -92,7 +80,7 @@ class ChatDecoder(Decoder):
                 self._on_choice(choice)
         if record.get("usage"):
             self._usage = record["usage"]
-        if not choices or not _PLAIN_RECORD.issuperset(record) or name == b"error":
+        if not choices or not _RARE.isdisjoint(record) or name == b"error":
             self._on_extras(record, name)
 
     def _on_choice(self, choice: dict[str, Any]) -> None:
