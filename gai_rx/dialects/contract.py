@@ -131,8 +131,10 @@ class Decoder(ABC):
                             return
                         continue
                 if raw:
-                    self.begin()
-                    self.out.append(Raw(record=record))
+                    self._on_raw(record, name)
+                    if self.done:
+                        return
+                    continue
                 if record.__class__ is not dict:
                     record = self.unwrap(record)
                 on_record(record, name)
@@ -144,6 +146,17 @@ class Decoder(ABC):
                 f"a record is not of the form that the provider documents: {shown!r}",
                 phase="decode",
             ) from error
+
+    def _on_raw(self, record: Any, name: bytes) -> None:
+        """Take a record and keep it whole: behind `Start`, before its own events."""
+        before = len(self.out)
+        try:
+            self.on_record(record if isinstance(record, dict) else self.unwrap(record), name)
+        finally:
+            if not self._begun:
+                self.begin()
+            place = before + any(isinstance(e, Start) for e in self.out[before : before + 1])
+            self.out.insert(place, Raw(record=record))
 
     def _line_pairs(self, chunk: bytes) -> Iterable[tuple[bytes, bytes]]:
         return zip(repeat(b""), self._lines.feed(chunk))

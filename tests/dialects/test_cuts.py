@@ -60,9 +60,7 @@ def generator(entry: dict[str, Any]) -> random.Random:
     return random.Random(zlib.crc32(entry["id"].encode()))
 
 
-@pytest.mark.parametrize(
-    "entry", [e for e in ENTRIES if e["bytes"] < SMALL], ids=lambda e: e["id"]
-)
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e["bytes"] < SMALL], ids=lambda e: e["id"])
 def test_a_small_body_says_the_same_byte_by_byte(entry: dict[str, Any]) -> None:
     data = corpus.body(entry)
     pieces = [data[i : i + 1] for i in range(len(data))]

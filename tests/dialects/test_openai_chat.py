@@ -631,3 +631,31 @@ def test_a_part_that_can_not_be_carried_is_refused(part: Any) -> None:
 def test_a_tool_turn_holds_results_only() -> None:
     with pytest.raises(GaiError, match="tool results only"):
         body(Message(role="tool", parts="hm"))  # type: ignore[arg-type]  # text becomes a part
+
+
+def test_a_kept_record_stands_behind_start_and_before_its_error() -> None:
+    decoder = ChatDecoder(raw=True)
+    events = decoder.feed(chunk({"content": "a"}) + b'data: {"error": "broke"}\n\n')
+    assert types(events) == ["start", "raw", "text_delta", "raw"]
+    assert events[0].model == "m"  # type: ignore[attr-defined]
+    first = ChatDecoder(raw=True)
+    assert types(first.feed(b'data: [{"error": "broke"}]\n\n')) == ["start", "raw"]
+    assert first.fault is not None
+
+
+def test_a_record_that_no_rule_knows_is_kept_once_when_all_are() -> None:
+    odd = b'data: {"object": "chat.completion.progress"}\n\n'
+    assert types(decode(odd, STOP, raw=True)) == ["start", "raw", "raw", "raw", "finish"][:3] + [
+        "finish"
+    ]
+
+
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gai_rx.dialects.contract.STREAM_LIMIT", 200)
+    error = failure(*[chunk({"content": "a"})] * 3)
+    assert (error.kind, "200 bytes" in str(error)) == ("protocol", True)
+
+
+def test_a_filter_result_of_another_form_is_passed_over() -> None:
+    odd = chunk(choices=[], prompt_filter_results=[{"content_filter_results": None}])
+    assert types(decode(odd, chunk({"content": "a"}), STOP)) == ["start", "text_delta", "finish"]

@@ -32,7 +32,7 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
         BadRequestError: For settings that this API does not have.
     """
     for name in ("stop", "seed", "top_k"):
-        if getattr(request, name):
+        if getattr(request, name) not in (None, ()):
             raise BadRequestError(
                 f"the Responses API has no {name!r}; ask without it, or use a host of the chat API "
                 "('openai-chat')"
