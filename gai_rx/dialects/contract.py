@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from gai_rx.dialects.surrogates import Mender
@@ -140,7 +139,7 @@ class Decoder(ABC):
                 on_record(record, name)
                 if self.done:
                     return
-        except (AttributeError, KeyError, IndexError, TypeError, ValidationError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             shown = data[:200].decode("utf-8", "replace")
             raise ProtocolError(
                 f"a record is not of the form that the provider documents: {shown!r}",

@@ -1233,3 +1233,9 @@ def test_an_answer_goes_back_as_it_came() -> None:
 def test_the_dialect_is_named_and_carries_its_key_in_a_header() -> None:
     assert DIALECTS["gemini"] is GEMINI
     assert (GEMINI.name, GEMINI.key_header) == ("gemini", "x-goog-api-key")
+
+
+def test_a_signature_of_another_provider_does_not_go_back() -> None:
+    said = Message(role="assistant", parts=(TextPart(text="a", signature='{"phase": "x"}'),))
+    made = encode(Request.of([user("Hi"), said]), "m", Quirks()).body
+    assert made["contents"][1]["parts"] == [{"text": "a"}]

@@ -25,7 +25,7 @@ from gai_rx import (
 from gai_rx.dialects import Quirks
 from gai_rx.dialects.openai_responses import ResponsesDecoder, encode
 from gai_rx.errors import GaiError
-from gai_rx.events import StreamEvent
+from gai_rx.events import Finish, StreamEvent, ToolCallDelta
 from gai_rx.result import Result, ResultBuilder
 
 
@@ -304,9 +304,9 @@ def test_tools_of_the_provider_are_told_with_their_results() -> None:
     assert [(c.id, c.name, c.arguments, c.provider_executed) for c in calls] == [  # type: ignore[attr-defined]
         ("w", "web_search", {"query": "x"}, True),
         ("c", "code_interpreter", {"code": "1+1"}, True),
-        ("m", "ask", {"arguments": '{"q": 1}'}, True),
+        ("m", "ask", {"q": 1}, True),
         ("f", "file_search", {}, True),
-        ("i", "image_generation", {"prompt": "cat"}, True),
+        ("i", "image_generation", {"prompt": "cat", "output_format": "webp"}, True),
     ]
     assert [(r.result, r.error) for r in results] == [  # type: ignore[attr-defined]
         (None, None),
@@ -336,9 +336,10 @@ def test_annotations_are_told_once() -> None:
 def test_a_refusal_is_no_text() -> None:
     made = result(
         CREATED,
+        record("refusal.delta", output_index=0, content_index=0, delta=""),
         record("refusal.delta", output_index=0, content_index=0, delta="I can"),
         record("refusal.done", output_index=0, content_index=0, refusal="I cannot."),
-        message({"type": "refusal", "refusal": "I cannot."}),
+        message({"type": "refusal", "refusal": "I cannot."}, {"type": "hologram"}),
         COMPLETED,
     )
     assert (made.text, made.refusal, made.finish_reason) == ("", "I cannot.", "refusal")
@@ -444,8 +445,8 @@ def test_a_plain_request() -> None:
 def test_settings_go_in_under_their_names() -> None:
     made = body(
         system("Be brief."),
-        user("Hi"),
         system("And kind."),
+        user("Hi"),
         max_tokens=5,
         temperature=0.1,
         top_p=0.2,
@@ -466,7 +467,7 @@ def test_settings_go_in_under_their_names() -> None:
     }
 
 
-@pytest.mark.parametrize("setting", [{"stop": ("a",)}, {"seed": 0}, {"top_k": 3}])
+@pytest.mark.parametrize("setting", [{"stop": ("a",)}, {"seed": 1}, {"top_k": 3}])
 def test_settings_that_the_api_lacks_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(GaiError, match="Responses API has no") as caught:
         body(**setting)
@@ -495,7 +496,8 @@ def test_a_conversation_goes_back_item_by_item() -> None:
     made = body(
         assistant(
             ReasoningPart(text="Hm", encrypted="ENC", id="rs"),
-            TextPart(text="Let me see."),
+            TextPart(text="Let me "),
+            TextPart(text="see."),
             ToolCallPart(id="c1", name="now", arguments={"x": 1}),
         ),
         assistant(ReasoningPart(), RefusalPart(text="No.")),
@@ -505,12 +507,16 @@ def test_a_conversation_goes_back_item_by_item() -> None:
         {
             "type": "reasoning",
             "summary": [{"type": "summary_text", "text": "Hm"}],
-            "id": "rs",
             "encrypted_content": "ENC",
         },
-        {"role": "assistant", "content": [{"type": "output_text", "text": "Let me see."}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "output_text", "text": "Let me "},
+                {"type": "output_text", "text": "see."},
+            ],
+        },
         {"type": "function_call", "call_id": "c1", "name": "now", "arguments": '{"x": 1}'},
-        {"type": "reasoning", "summary": []},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
         {"type": "function_call_output", "call_id": "c1", "output": '{"t": 1}'},
     ]
@@ -544,3 +550,550 @@ def test_pictures_and_files() -> None:
 def test_a_part_that_can_not_be_carried_is_refused() -> None:
     with pytest.raises(GaiError, match="can not carry audio by url"):
         body(user(AudioPart(url="https://x/y.mp3")))
+
+
+# Numbers of events.
+
+
+def numbered(*pieces: bytes, first: int = 0) -> list[bytes]:
+    """The same events, numbered as OpenAI numbers them."""
+    made = []
+    for number, piece in enumerate(pieces, first):
+        told = json.loads(piece.partition(b"data: ")[2])
+        made.append(b"data: " + json.dumps({**told, "sequence_number": number}).encode() + b"\n\n")
+    return made
+
+
+HELLO = numbered(CREATED, response("in_progress"), text("Hel"), text("lo"), COMPLETED)
+
+
+def test_events_that_are_sent_again_count_once() -> None:
+    created, progress, one, two, end = HELLO
+    assert result(created, progress, one, one, two, progress, one, two, end).text == "Hello"
+    assert result(*numbered(CREATED, text("a"), text("b"), COMPLETED, first=7)).text == "ab"
+
+
+def test_a_lost_event_is_noticed_before_anything_after_it_is_told() -> None:
+    created, progress, one, two, end = HELLO
+    decoder = ResponsesDecoder()
+    events = decoder.feed(created + progress + one + end)
+    assert [e.type for e in events] == ["start", "text_delta"]  # type: ignore[attr-defined]
+    assert decoder.fault is not None
+    assert (decoder.fault.kind, decoder.fault.message) == (
+        "protocol",
+        "events were lost: after number 2 came 4",
+    )
+    assert failure(created, progress, two).kind == "protocol"
+
+
+@pytest.mark.parametrize("numbers", [[0] * 6, [-1] * 6, [0, 1, 0, 0, 0, 0], [4, 9, 2, None, 7, 1]])
+def test_a_server_that_does_not_count_is_not_held_to_its_numbers(numbers: list[Any]) -> None:
+    pieces = [CREATED, item("added", "message"), text("a"), text("b"), text("c"), COMPLETED]
+    given = [
+        numbered(piece, first=number)[0] if number is not None else piece
+        for piece, number in zip(pieces, numbers, strict=True)
+    ]
+    assert result(*given).text == "abc"
+
+
+def test_keep_alives_count_or_do_not_count() -> None:
+    alive = b'data: {"type": "keepalive", "sequence_number": %d}\n\n'
+    created, progress, one, two, end = HELLO
+    assert result(created, progress, alive % 0, one, two, alive % 99, end).text == "Hello"
+    last = numbered(COMPLETED, first=5)[0]
+    assert result(created, progress, one, two, alive % 4, last).text == "Hello"
+
+
+def test_the_last_event_counts_whatever_its_number() -> None:
+    created, progress, one, two, _ = HELLO
+    end = numbered(COMPLETED, first=1)[0]
+    assert result(created, progress, one, two, end).text == "Hello"
+
+
+# Text that is compared.
+
+
+@pytest.mark.parametrize("told", ["Hello", "HelloHello", "Help"])
+def test_deltas_that_are_not_the_whole_text_fail(told: str) -> None:
+    done = record("output_text.done", output_index=0, content_index=0, text=told)
+    assert failure(CREATED, text("Hel"), text("o"), done).kind == "protocol"
+    assert failure(CREATED, text("Hel"), text("o"), message(said(told)), COMPLETED)
+
+
+def test_space_that_is_cut_off_at_the_end_is_no_difference() -> None:
+    done = record("output_text.done", output_index=0, content_index=0, text="a b")
+    assert result(CREATED, text("\na  b "), done, COMPLETED).text == "\na  b "
+    untold = record("output_text.done", output_index=0, content_index=0)
+    assert result(CREATED, text("ab"), untold, COMPLETED).text == "ab"
+
+
+def test_a_character_that_was_cut_in_two_is_compared_whole() -> None:
+    half = b'data: {"type": "response.output_text.delta", "output_index": 0, "delta": "\\u%s"}\n\n'
+    done = record("output_text.done", output_index=0, content_index=0, text="\U0001f600")
+    made = result(CREATED, half % b"d83d", half % b"de00", done, COMPLETED)
+    assert made.text == "\U0001f600"
+
+
+def test_log_probabilities_are_kept_beside_their_text() -> None:
+    probable = [{"token": "a", "logprob": -0.1}]
+    pieces = numbered(CREATED, text("a"), text("b", logprobs=probable), text("c"), COMPLETED)
+    told = [e.metadata for e in decode(*pieces)[1:-1]]
+    assert told == [{}, {"logprobs": probable}, {}]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        text(1),  # type: ignore[arg-type]  # what a broken server sends
+        record("output_text.done", output_index=0, text=5),
+        record("refusal.delta", output_index=0, delta=[]),
+        record("reasoning_text.delta", output_index=0, delta={}),
+        record("reasoning_text.done", output_index=0, text=5),
+        arguments("delta", delta="{}"),
+        record("audio.delta", delta="a"),
+        item("done", "image_generation_call", id="i", result="a"),
+        item("done", "compaction"),
+        record("output_item.done", item=None),
+        b'data: {"type": "response.output_item.done"}\n\n',
+    ],
+)
+def test_an_event_of_another_form_is_a_protocol_error(broken: bytes) -> None:
+    assert failure(CREATED, broken, COMPLETED).kind == "protocol"
+
+
+def test_an_answer_that_is_told_only_as_a_whole_is_read() -> None:
+    call_item = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = [{"type": "message", "content": [said("Hi")]}, call_item]
+    made = result(CREATED, response("completed", output=output))
+    assert (made.text, [c.id for c in made.tool_calls]) == ("Hi", ["c1"])
+    streamed = result(CREATED, text("Hi"), response("completed", output=output))
+    assert (streamed.text, [c.id for c in streamed.tool_calls]) == ("Hi", ["c1"])
+
+
+def test_arguments_that_only_the_whole_response_tells_are_taken() -> None:
+    output = [{"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}]
+    last = response("completed", output=output)
+    made = result(CREATED, call("added"), arguments("delta", delta='{"x"'), last)
+    assert [c.arguments for c in made.tool_calls] == [{"x": 1}]
+    ended = result(CREATED, call("added"), call("done", arguments='{"x": 1}'), last)
+    assert len(ended.tool_calls) == 1
+
+
+def test_a_call_that_is_done_twice_counts_once() -> None:
+    done = call("done", arguments="{}")
+    assert len(result(CREATED, done, done, COMPLETED).tool_calls) == 1
+    late = arguments("done", arguments='{"x": 1}')
+    assert result(CREATED, done, late, COMPLETED).tool_calls[0].arguments == {}
+
+
+def test_calls_that_share_a_place_get_their_own_arguments() -> None:
+    made = result(
+        CREATED,
+        call("added", 0, "a"),
+        call("added", 0, "b"),
+        call("done", 0, "a", arguments='{"x": 1}'),
+        call("done", 0, "b", arguments='{"y": 2}'),
+        COMPLETED,
+    )
+    assert [(c.id, c.arguments) for c in made.tool_calls] == [("a", {"x": 1}), ("b", {"y": 2})]
+
+
+def test_a_call_that_the_provider_marks_incomplete_does_not_run() -> None:
+    cut = call("done", 0, "a", arguments="{}", status="incomplete")
+    made = result(CREATED, cut, call("done", 1, "b", arguments="{}"), COMPLETED)
+    assert [c.invalid is None for c in made.tool_calls] == [False, True]
+
+
+# Tools that the provider runs.
+
+
+def events_of(kind: str, *pieces: bytes) -> list[Any]:
+    return [e for e in decode(*pieces) if e.type == kind]  # type: ignore[attr-defined]
+
+
+def test_code_and_arguments_of_the_providers_tools_are_told_as_they_are_written() -> None:
+    pieces = [
+        CREATED,
+        item("added", "code_interpreter_call", 0, id="ci", code=""),
+        record("code_interpreter_call_code.delta", output_index=0, delta="1+"),
+        record("code_interpreter_call_code.delta", output_index=0, delta="1"),
+        record("code_interpreter_call_code.done", output_index=0, code="1+1"),
+        item("done", "code_interpreter_call", 0, id="ci", code="1+1", container_id="cn"),
+        item("added", "mcp_call", 1, id="mc", name="ask"),
+        record("mcp_call_arguments.done", output_index=1, arguments="[1]"),
+        item("done", "mcp_call", 1, id="mc", name="ask", arguments="[1]", output="42"),
+        item("done", "mcp_call", 2, id="md", name="ask", arguments="{", error={"message": "no"}),
+        COMPLETED,
+    ]
+    told = [
+        (e.id, e.name, e.arguments, e.index) for e in decode(*pieces) if type(e) is ToolCallDelta
+    ]
+    assert told == [
+        ("ci", "code_interpreter", "1+", 0),
+        ("ci", "code_interpreter", "1", 0),
+        ("mc", "ask", "[1]", 1),
+    ]
+    calls = [(c.arguments, c.arguments_text) for c in events_of("tool_call", *pieces)]
+    assert calls == [({"code": "1+1", "container_id": "cn"}, "1+1"), ({}, "[1]"), ({}, "{")]
+    results = [(r.result, r.error) for r in events_of("tool_result", *pieces)]
+    assert results == [(None, None), ("42", None), (None, "no")]
+    assert decode(*pieces)[-1] == Finish(reason="stop", raw_reason="completed")
+
+
+def test_a_search_for_tools_is_answered_by_its_own_item() -> None:
+    pieces = [
+        CREATED,
+        item("added", "tool_search_call", 0, id="ts", call_id=None, execution="server"),
+        item("done", "tool_search_call", 0, id="ts", execution="server", arguments={"q": "x"}),
+        item("done", "tool_search_output", 1, id="to", call_id=None, tools=[{"name": "f"}]),
+        item("done", "shell_call", 2, id="sh", call_id="s1", action={"commands": ["ls"]},
+             environment={"type": "container_reference"}),
+        item("done", "shell_call_output", 3, id="so", call_id="s1", output=[{"stdout": "."}]),
+        COMPLETED,
+    ]  # fmt: skip
+    assert [(c.id, c.name, c.arguments) for c in events_of("tool_call", *pieces)] == [
+        ("ts", "tool_search", {"q": "x"}),
+        ("s1", "shell", {"commands": ["ls"]}),
+    ]
+    assert [(r.id, r.name, r.result) for r in events_of("tool_result", *pieces)] == [
+        ("ts", "tool_search", [{"name": "f"}]),
+        ("s1", "shell", [{"stdout": "."}]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tools", "provider"),
+    [
+        ([{"type": "x_search"}], True),
+        ([{"type": "x_search"}, {"type": "custom", "name": "sql"}], True),
+        ([{"type": "custom", "name": "look"}], False),
+        ([{"type": "namespace", "tools": []}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_call_of_a_tool_that_no_one_offered_is_the_providers_own(
+    tools: Any, provider: bool
+) -> None:
+    told = {"id": "ctc", "call_id": "c1", "name": "look", "input": '{"q": 1}'}
+    pieces = [
+        response("created", tools=tools),
+        item("added", "custom_tool_call", 0, **{**told, "input": ""}),
+        record("custom_tool_call_input.delta", output_index=0, delta='{"q": 1}'),
+        item("done", "custom_tool_call", 0, **told),
+        item("added", "message", 1),
+        text("Found.", output_index=1),
+        COMPLETED,
+    ]
+    made = result(*pieces)
+    assert [c.provider_executed for c in made.tool_calls] == [provider]
+    assert made.finish_reason == ("stop" if provider else "tool_calls")
+
+
+def test_tools_that_the_caller_must_run_in_openais_own_form_are_kept_whole() -> None:
+    for kind in ("local_shell_call", "apply_patch_call", "computer_call", "mcp_approval_request"):
+        pieces = [CREATED, item("added", kind), item("done", kind, id="x"), COMPLETED]
+        assert types(*pieces) == ["start", "raw", "finish"]
+    here = item("done", "shell_call", id="x", environment={"type": "local"})
+    assert types(CREATED, here, COMPLETED) == ["start", "raw", "finish"]
+
+
+def test_a_tool_list_that_can_not_be_had_is_an_error_that_ends_nothing() -> None:
+    listed = item("done", "mcp_list_tools", id="l", tools=[])
+    failed = item("done", "mcp_list_tools", id="l", server_label="docs", error="no answer")
+    [error] = events_of("error", CREATED, listed, failed, COMPLETED)
+    assert (error.kind, error.message, error.details) == (
+        "tool",
+        "no answer",
+        {"server_label": "docs"},
+    )
+
+
+def test_pictures_come_by_their_bytes_or_address() -> None:
+    data = base64.b64encode(b"png").decode()
+    partial = record(
+        "image_generation_call.partial_image",
+        output_index=0,
+        partial_image_index=1,
+        partial_image_b64=data,
+    )
+    outputs = [
+        {"type": "logs", "logs": ""},
+        {"type": "image", "url": f"data:image/gif;base64,{data}"},
+    ]
+    files = events_of(
+        "file",
+        CREATED,
+        partial,
+        item("done", "image_generation_call", 0, id="i", result="https://x/y.png"),
+        item("done", "code_interpreter_call", 1, id="c", code="plot", outputs=outputs),
+        COMPLETED,
+    )
+    assert [(f.data, f.url, f.mime, dict(f.metadata)) for f in files] == [
+        (b"png", None, "image/png", {"partial_image_index": 1}),
+        (None, "https://x/y.png", "", {}),
+        (b"png", None, "image/gif", {}),
+    ]
+
+
+def test_a_transcript_is_text() -> None:
+    pieces = [record("audio.transcript.delta", delta=d) for d in ("Hi", "", "!")]
+    assert result(CREATED, *pieces, record("audio.transcript.done"), COMPLETED).text == "Hi!"
+
+
+def test_what_moderation_and_filters_find_is_told() -> None:
+    found = {"categories": {"hate": True, "sexual": False}, "category_scores": {"hate": 0.9}}
+    filters = [
+        {
+            "source_type": "completion",
+            "content_filter_results": {
+                "violence": {"filtered": True},
+                "jailbreak": {"filtered": False, "detected": True},
+                "hate": {"filtered": False},
+            },
+        },
+        {"source_type": "prompt", "content_filter_results": None},
+    ]
+    checked = {"input": found, "output": {"type": "error", "code": "x", "message": "y"}}
+    last = response("completed", moderation=checked, content_filters=filters)
+    told = [(s.category, s.action, s.score, s.note) for s in events_of("safety", CREATED, last)]
+    assert told == [
+        ("hate", "detected", 0.9, "input"),
+        ("violence", "blocked", None, "completion"),
+        ("jailbreak", "detected", None, "completion"),
+    ]
+
+
+def test_ids_of_cited_files_are_kept() -> None:
+    note = {"type": "container_file_citation", "file_id": "f", "container_id": "cn"}
+    [cited] = events_of("citations", CREATED, message(said("a", annotations=[note])), COMPLETED)
+    assert cited.metadata == {"annotations": [note]}
+
+
+def test_only_the_form_of_thinking_that_was_begun_is_made_whole() -> None:
+    """Some servers stream the thoughts and repeat them as a summary."""
+    delta = record("reasoning_text.delta", output_index=0, content_index=0, delta="Hm")
+    done = item("done", "reasoning", id="rs", summary=[{"text": "Hm"}], content=[{"text": "Hm."}])
+    assert result(CREATED, delta, done, COMPLETED).reasoning == "Hm."
+    assert result(CREATED, done, COMPLETED).reasoning == "Hm"
+
+
+# Ends.
+
+
+@pytest.mark.parametrize(
+    ("last", "reason", "raw"),
+    [
+        (record("completed"), "stop", "completed"),
+        (record("completed", response={"status": "in_progress"}), "stop", "completed"),
+        (record("done", response={"status": "completed"}), "stop", "completed"),
+        (
+            record(
+                "completed",
+                response={"status": "incomplete", "incomplete_details": {"reason": "max_tokens"}},
+            ),
+            "length",
+            "max_tokens",
+        ),
+    ],
+)
+def test_the_status_wins_over_the_name_of_the_last_event(
+    last: bytes, reason: str, raw: str
+) -> None:
+    made = result(CREATED, text("a"), last)
+    assert (made.finish_reason, made.raw_reason) == (reason, raw)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_failed_response_is_none_that_completed(status: str) -> None:
+    assert failure(CREATED, record("completed", response={"status": status})).kind == "server"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("invalid_prompt", "bad_request"),
+        ("invalid_image_url", "bad_request"),
+        ("image_too_large", "bad_request"),
+        ("data_residency_mismatch", "bad_request"),
+        ("image_content_policy_violation", "content_filter"),
+        ("bio_policy", "content_filter"),
+        ("vector_store_timeout", "timeout"),
+        ("context_length_exceeded", "context_length"),
+        ("insufficient_quota", "quota"),
+        (None, "server"),
+    ],
+)
+def test_a_failed_response_is_classified_by_its_code(code: str | None, kind: str) -> None:
+    told = {"code": code, "message": "x"}
+    assert failure(response("failed", error=told)).kind == kind
+    assert failure(record("error", **told)).kind == kind
+    assert failure(record("error", error=told)).kind == kind
+
+
+@pytest.mark.parametrize(
+    "told", [b'{"error": "x"}', b'{"type": "error", "error": "x"}', b'{"message": "x"}']
+)
+def test_an_error_may_be_plain_text(told: bytes) -> None:
+    assert "x" in failure(b"data: " + told + b"\n\n").message
+
+
+def test_the_name_of_the_event_stands_in_for_its_type() -> None:
+    untyped = b'event: response.output_text.delta\ndata: {"output_index": 0, "delta": "a"}\n\n'
+    assert result(CREATED, untyped, COMPLETED).text == "a"
+    assert types(CREATED, b'data: {"a": 1}\n\n', COMPLETED) == ["start", "raw", "finish"]
+
+
+# History.
+
+
+def answered(*pieces: bytes) -> list[dict[str, Any]]:
+    """The items that an answer becomes in the next request."""
+    made = body(*result(CREATED, *pieces, COMPLETED).messages)["input"]
+    assert isinstance(made, list)
+    return made
+
+
+def test_thinking_goes_back_as_it_came_but_for_its_id() -> None:
+    parts = [{"type": "summary_text", "text": "Hm"}]
+    thought = item("done", "reasoning", 0, id="rs", summary=parts, encrypted_content="ENC")
+    again = item("done", "reasoning", 1, id="rt", summary=[], encrypted_content="END")
+    unsigned = item("done", "reasoning", 2, id="ru", summary=parts)
+    assert answered(thought, again, unsigned, message(said("Hi"), index=3)) == [
+        {"type": "reasoning", "summary": parts, "encrypted_content": "ENC"},
+        {"type": "reasoning", "summary": [], "encrypted_content": "END"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+    ]
+
+
+@pytest.mark.parametrize("id", ["cmp_1", "1"])
+def test_a_shortened_history_goes_back(id: str) -> None:
+    assert answered(item("done", "compaction", id=id, encrypted_content="ENC")) == [
+        {"type": "compaction", "id": "cmp_1", "encrypted_content": "ENC"}
+    ]
+
+
+def test_phases_of_messages_go_back() -> None:
+    assert answered(
+        item("added", "message", 0, phase="commentary"),
+        text("Let me "),
+        text("see."),
+        item("done", "message", 0, phase="commentary", content=[said("Let me see.")]),
+        item("done", "message", 1, phase="final_answer", content=[said("Done.")]),
+    ) == [
+        {
+            "role": "assistant",
+            "phase": "commentary",
+            "content": [{"type": "output_text", "text": "Let me see."}],
+        },
+        {
+            "role": "assistant",
+            "phase": "final_answer",
+            "content": [{"type": "output_text", "text": "Done."}],
+        },
+    ]
+
+
+def test_calls_go_back_with_what_they_had() -> None:
+    caller = {"type": "program", "caller_id": "p1"}
+    custom = item("done", "custom_tool_call", 1, call_id="c2", name="sql", input="SELECT 1")
+    history = result(
+        CREATED, call("done", arguments="{}", namespace="ns", caller=caller), custom, COMPLETED
+    ).messages
+    made = body(*history, tool_result("c1", "one"), tool_result("c2", "two"))["input"]
+    assert made == [
+        {
+            "type": "function_call",
+            "call_id": "c1",
+            "name": "f",
+            "namespace": "ns",
+            "caller": caller,
+            "arguments": "{}",
+        },
+        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT 1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "one"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "two"},
+    ]
+
+
+@pytest.mark.parametrize("signature", ["CkYB/+8=", "{", "{not json", "[1]", '{"x": 1}'])
+def test_signatures_of_other_providers_are_left_out(signature: str) -> None:
+    made = body(
+        assistant(
+            TextPart(text="a", signature=signature),
+            ToolCallPart(id="c1", name="f", signature=signature),
+        )
+    )["input"]
+    assert made == [
+        {"role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+    ]
+
+
+def test_what_the_system_says_later_stays_in_its_place() -> None:
+    made = body(system("Be brief."), user("Hi"), system("Now in French."))
+    assert made["instructions"] == "Be brief."
+    assert [turn["role"] for turn in made["input"]] == ["user", "system"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "include"),
+    [
+        ({}, None),
+        ({"provider_options": {"store": True}}, None),
+        ({"provider_options": {"store": False}}, ["reasoning.encrypted_content"]),
+        (
+            {"provider_options": {"store": False, "include": ["x"]}},
+            ["x", "reasoning.encrypted_content"],
+        ),
+        (
+            {"provider_options": {"store": False, "include": ["reasoning.encrypted_content"]}},
+            ["reasoning.encrypted_content"],
+        ),
+        ({"reasoning_effort": "low"}, ["reasoning.encrypted_content"]),
+    ],
+)
+def test_encrypted_thinking_is_asked_for_where_nothing_is_stored(
+    settings: dict[str, Any], include: Any
+) -> None:
+    made = body(**settings)
+    assert made.get("include") == include
+    assert made.get("store") == settings.get("provider_options", {}).get("store")
+
+
+def test_hosts_without_schemas_or_effort_are_asked_without() -> None:
+    plain = Request.of("Hi", response_schema={"type": "object"}, reasoning_effort="low")
+    made = encode(plain, "m", Quirks(json_schema=False, effort=None)).body
+    assert made["text"] == {"format": {"type": "json_object"}}
+    assert "reasoning" not in made
+
+
+def test_parts_in_the_wrong_turn_are_refused() -> None:
+    with pytest.raises(GaiError, match="can not carry image by url"):
+        body(assistant(ImagePart(url="https://x/y.png")))
+    with pytest.raises(GaiError, match="tool results only"):
+        body(Message(role="tool", parts=(TextPart(text="a"),)))
+
+
+def test_no_beginning_of_an_answer_is_complete() -> None:
+    whole = b"".join(
+        numbered(
+            CREATED,
+            item("added", "message"),
+            text("Hi"),
+            message(said("Hi")),
+            call("added", 1),
+            arguments("delta", 1, delta="{}"),
+            call("done", 1, arguments="{}"),
+            response("completed", usage=USAGE),
+        )
+    )
+    for cut in range(len(whole) - 2):
+        decoder = ResponsesDecoder()
+        events = decoder.feed(whole[:cut]) + decoder.close()
+        if decoder.done:  # only the line's end is missing, and the record was whole
+            assert cut >= len(whole.rstrip())
+            continue
+        assert decoder.fault is not None
+        assert decoder.fault.kind == "truncated"
+        assert not any(e.type in ("tool_call", "finish") for e in events)  # type: ignore[attr-defined]

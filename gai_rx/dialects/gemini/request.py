@@ -199,7 +199,10 @@ def _part(part: Part, role: str, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _signed(part: dict[str, Any], signature: str | None) -> dict[str, Any]:
-    return part if signature is None else {**part, "thoughtSignature": signature}
+    # One that is a JSON object is another provider's, from an answer given before a change of host.
+    if signature is None or signature.startswith("{"):
+        return part
+    return {**part, "thoughtSignature": signature}
 
 
 def _response(part: ToolResultPart, names: Mapping[str, str]) -> dict[str, Any]:

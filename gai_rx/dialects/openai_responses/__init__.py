@@ -1,8 +1,8 @@
 """OpenAI's Responses API, and the hosts that speak it.
 
-Source: https://platform.openai.com/docs/api-reference/responses-streaming. `response.completed` or
-`response.incomplete` proves that an answer is complete; everything that was streamed is repeated
-in it and in the `…done` events before it, so only what is new is told.
+Source: https://platform.openai.com/docs/api-reference/responses-streaming. Only the last event,
+`response.completed` or `response.incomplete`, proves that an answer is complete. What deltas tell
+is repeated up to three times after them: it is compared, and told only where no delta came.
 """
 
 from gai_rx.dialects.contract import Dialect
