@@ -1,4 +1,4 @@
-"""Crafted irregularities of real servers, over a real socket: `wire_cases.json` tells each and why."""
+"""Crafted irregularities of real servers over a real socket; `wire_cases.json` says why."""
 
 import asyncio
 import base64
@@ -161,13 +161,7 @@ def check_content(expect: dict[str, Any], seen: Seen) -> None:
     for name in ("reasoning", "refusal"):
         if name in expect:
             assert (getattr(seen, name) or None) in [v or None for v in any_of(expect[name])]
-    if "tool_calls" in expect:
-        wanted = [(c["name"], c["arguments"]) for c in expect["tool_calls"]]
-        assert [(c.name, c.arguments) for c in seen.calls] == wanted
-        for call, want in zip(seen.calls, expect["tool_calls"], strict=True):
-            assert call.id == want["id"] or (want["id"] == "*" and call.id)
-    if expect.get("tool_ids_distinct"):
-        assert len({c.id for c in seen.calls}) == len(seen.calls)
+    check_calls(expect, seen)
     if "reasoning_signature" in expect:
         assert seen.last("signature") == expect["reasoning_signature"]
     if "reasoning_encrypted" in expect:
@@ -176,6 +170,16 @@ def check_content(expect: dict[str, Any], seen: Seen) -> None:
         assert seen.citations == expect["citations_count"]
     for choice, want in (expect.get("choices") or {}).items():
         assert seen.choices[int(choice)] == want["text"]
+
+
+def check_calls(expect: dict[str, Any], seen: Seen) -> None:
+    if "tool_calls" in expect:
+        wanted = [(c["name"], c["arguments"]) for c in expect["tool_calls"]]
+        assert [(c.name, c.arguments) for c in seen.calls] == wanted
+        for call, want in zip(seen.calls, expect["tool_calls"], strict=True):
+            assert call.id == want["id"] or (want["id"] == "*" and call.id)
+    if expect.get("tool_ids_distinct"):
+        assert len({c.id for c in seen.calls}) == len(seen.calls)
 
 
 def check_end(expect: dict[str, Any], seen: Seen) -> None:

@@ -69,9 +69,10 @@ async def gai_rx(url: str, dialect: str) -> AsyncIterator[Run]:
     async def run() -> str:
         parts: list[str] = []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        model.stream_text("hi").pipe(
+        stream: Any = model.stream_text("hi").pipe(
             text_only(), ops.map(lambda text: text), ops.filter(bool)
-        ).subscribe(parts.append, done.set_exception, lambda: done.set_result(None))
+        )
+        stream.subscribe(parts.append, done.set_exception, lambda: done.set_result(None))
         await done
         return "".join(parts)
 

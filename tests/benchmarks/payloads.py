@@ -68,12 +68,12 @@ def _responses(texts: list[str]) -> Iterator[str]:
     for delta in texts:
         yield record("response.output_text.delta", **place, delta=delta, logprobs=[])
     done = {**part, "text": text}
-    whole = {**item, "status": "completed", "content": [done]}
+    whole: dict[str, Any] = {**item, "status": "completed", "content": [done]}
     yield record("response.output_text.done", **place, text=text, logprobs=[])
     yield record("response.content_part.done", **place, part=done)
     yield record("response.output_item.done", output_index=0, item=whole)
     usage = {"input_tokens": 37, "output_tokens": len(texts), "total_tokens": len(texts) + 37}
-    end = {**response, "status": "completed", "output": [whole], "usage": usage}
+    end: dict[str, Any] = {**response, "status": "completed", "output": [whole], "usage": usage}
     end |= {"object": "response", "created_at": 1, "parallel_tool_calls": True, "tools": []}
     yield record("response.completed", response={**end, "tool_choice": "auto"})
 
@@ -109,7 +109,11 @@ def _gemini(texts: list[str]) -> Iterator[str]:
         candidate["index"] = 0
         if i == len(texts) - 1:
             candidate["finishReason"] = "STOP"
-        usage: dict[str, Any] = {"promptTokenCount": 4, "candidatesTokenCount": i + 1, "totalTokenCount": i + 5}
+        usage: dict[str, Any] = {
+            "promptTokenCount": 4,
+            "candidatesTokenCount": i + 1,
+            "totalTokenCount": i + 5,
+        }
         body: dict[str, Any] = {"candidates": [candidate], "usageMetadata": usage}
         body |= {"modelVersion": "gemini-2.5-flash", "responseId": "mAitaLmkHPPlz7IPvtfUqQ4"}
         yield f"data: {_json(body)}\r\n\r\n"
@@ -117,12 +121,14 @@ def _gemini(texts: list[str]) -> Iterator[str]:
 
 def _ollama(texts: list[str]) -> Iterator[str]:
     base = {"model": "llama3.2", "created_at": "2025-08-04T08:52:19.385406455Z"}
+
+    def record(text: str, **rest: Any) -> str:
+        return _json({**base, "message": {"role": "assistant", "content": text}, **rest}) + "\n"
+
     for text in texts:
-        yield (
-            _json({**base, "message": {"role": "assistant", "content": text}, "done": False}) + "\n"
-        )
-    end = {"done": True, "done_reason": "stop", "prompt_eval_count": 26, "eval_count": len(texts)}
-    yield _json({**base, "message": {"role": "assistant", "content": ""}, **end}) + "\n"
+        yield record(text, done=False)
+    counts = {"prompt_eval_count": 26, "eval_count": len(texts)}
+    yield record("", done=True, done_reason="stop", **counts)
 
 
 DIALECTS = {
