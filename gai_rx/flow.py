@@ -27,7 +27,7 @@ from reactivex.disposable import Disposable
 
 from gai_rx.errors import BackpressureError
 
-__all__ = ["Buffer", "Gate", "Pressure", "dispose_task", "produce", "start_task"]
+__all__ = ["Buffer", "Gate", "Pressure", "dispose_task", "produce", "start_task", "to_be_ended"]
 
 T = TypeVar("T")
 
@@ -135,11 +135,7 @@ class Buffer(Generic[T]):
             BackpressureError: If a producer that can not be held overruns the buffer.
             RuntimeError: If the item comes from another thread.
         """
-        if get_ident() != self._thread:
-            raise RuntimeError(
-                f"{self.gate.name}: an item came from another thread than the one that subscribed; "
-                "hand it over with loop.call_soon_threadsafe"
-            )
+        self.check_thread()
         items = self.items
         items.append(item)
         if len(items) >= self.size:
@@ -153,6 +149,18 @@ class Buffer(Generic[T]):
                     f"{self.gate.name}: {self._limit + 1} items wait where {self.size} may; the "
                     "producer above can not be slowed down: drop, batch or sample before this place"
                 )
+
+    def check_thread(self) -> None:
+        """Refuse another thread than the one that subscribed.
+
+        Raises:
+            RuntimeError: If it is another.
+        """
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                f"{self.gate.name}: an item came from another thread than the one that subscribed; "
+                "hand it over with loop.call_soon_threadsafe"
+            )
 
     def pop(self) -> T:
         """Take the oldest item out; the producer goes on when half of the room is free."""
@@ -188,6 +196,12 @@ def start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]
     return task
 
 
+def to_be_ended() -> bool:
+    """Whether this task was cancelled; if not, a `CancelledError` in it is a user function's."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def dispose_task(task: asyncio.Task[None], pressure: Pressure) -> None:
     """End a producer at once, from its own `on_next`, from its loop, or from another thread."""
     loop = task.get_loop()
@@ -217,26 +231,43 @@ def produce(
     ) -> abc.DisposableBase:
         pressure = Pressure()
 
-        async def pump() -> None:
-            current.set(pressure)
-            gates, on_next = pressure.gates, observer.on_next
-            try:
-                async with aclosing(make()) as batches:
-                    async for batch in batches:
-                        if gates:  # a timer below may have hung one since
-                            await pressure.relieve()
-                        for item in batch:
-                            on_next(item)
-                            if gates:
-                                await pressure.relieve()
-            except Stopped:
-                return
-            except Exception as error:
-                observer.on_error(error)
-            else:
-                observer.on_completed()
-
-        task = start_task(pump(), name)
+        task = start_task(_pump(make, observer, pressure), name)
         return Disposable(lambda: dispose_task(task, pressure))
 
     return subscribe
+
+
+async def _pump(
+    make: Callable[[], AsyncGenerator[Sequence[T], None]],
+    observer: abc.ObserverBase[T],
+    pressure: Pressure,
+) -> None:
+    current.set(pressure)
+    try:
+        await _emit_all(make, observer.on_next, pressure)
+    except Stopped:
+        return
+    except asyncio.CancelledError as cancelled:
+        if to_be_ended():
+            raise
+        observer.on_error(cancelled)  # type: ignore[arg-type]  # better than silence
+    except Exception as error:
+        observer.on_error(error)
+    else:
+        observer.on_completed()
+
+
+async def _emit_all(
+    make: Callable[[], AsyncGenerator[Sequence[T], None]],
+    on_next: Callable[[T], None],
+    pressure: Pressure,
+) -> None:
+    gates = pressure.gates
+    async with aclosing(make()) as batches:
+        async for batch in batches:
+            if gates:  # a timer below may have hung one since
+                await pressure.relieve()
+            for item in batch:
+                on_next(item)
+                if gates:
+                    await pressure.relieve()

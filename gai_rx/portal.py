@@ -62,8 +62,9 @@ class Portal:
                 asyncio.run(main())
             except (KeyboardInterrupt, SystemExit) as stop:  # raised by a user's function
                 ended = stop
-            for tell in self._waiting:
-                tell(ended)
+            for tell in tuple(self._waiting):
+                with suppress(concurrent.futures.InvalidStateError):  # its answer came before
+                    tell(ended)
 
         self.thread = threading.Thread(target=live, name="gai_rx-portal", daemon=True)
         self.thread.start()

@@ -26,7 +26,7 @@ from gai_rx.errors import (
 from gai_rx.events import Event, StreamEvent
 from gai_rx.flow import produce
 from gai_rx.http import Body, Timeouts, post
-from gai_rx.refusals import refusal
+from gai_rx.refusals import hidden, refusal
 from gai_rx.request import Prompt, Request
 from gai_rx.result import Result, ResultBuilder
 from gai_rx.stream import Stream
@@ -420,7 +420,10 @@ class Provider:
                     yield events
         except GaiError as error:
             error.provider, error.model = self.name, model
+            if self._key:
+                error.args = (hidden(error.message, (self._key,)), *error.args[1:])
             error.partial = received.result()
+            _forget_frames(error)
             raise
 
     async def _endpoint(self, model: str) -> Endpoint:
@@ -449,6 +452,13 @@ class Provider:
             made["idempotency-key"] = request.idempotency_key
         made.update(self._headers)
         return made
+
+
+def _forget_frames(error: GaiError) -> None:
+    """Forget the frames that saw the bytes: what shows locals must not show keys or prompts."""
+    if error.__cause__ is not None:
+        error.__cause__ = error.__cause__.with_traceback(None)
+    error.__traceback__ = None
 
 
 def _join(base_url: str, path: str, query: str) -> str:

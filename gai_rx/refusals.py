@@ -31,7 +31,7 @@ from gai_rx.errors import (
     TimedOutError,
 )
 
-__all__ = ["one_line", "refusal", "retry_after", "stream_error"]
+__all__ = ["hidden", "one_line", "refusal", "retry_after", "stream_error"]
 
 _MESSAGE_LIMIT: Final = 2048
 """Most characters of a provider's own message that an error repeats."""
@@ -286,12 +286,17 @@ def _say(what: str, facts: Mapping[str, Any], secrets: tuple[SecretStr, ...]) ->
 
 def one_line(text: str, secrets: tuple[SecretStr, ...]) -> str:
     """One line, without control characters, keys and excess."""
+    text = _KEY_LIKE.sub("***", hidden(text, secrets))
+    text = "".join(c if c.isprintable() else " " for c in text[: 2 * _MESSAGE_LIMIT])
+    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "..."
+
+
+def hidden(text: str, secrets: tuple[SecretStr, ...]) -> str:
+    """A text without these keys, wherever it repeats one."""
     for secret in secrets:  # unwrapped in the expression only: a traceback may show locals
         if secret:
             text = text.replace(secret.get_secret_value(), "***")
-    text = _KEY_LIKE.sub("***", text)
-    text = "".join(c if c.isprintable() else " " for c in text[: 2 * _MESSAGE_LIMIT])
-    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
+    return text
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

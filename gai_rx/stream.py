@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 from reactivex.scheduler import NewThreadScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
@@ -170,12 +170,16 @@ class Stream(Observable[T_co]):
             else:
                 outcome.set_exception(LookupError("the stream ended without an item"))
 
-        def subscribe() -> abc.DisposableBase:
-            return self.subscribe(keep, outcome.set_exception, completed, scheduler=scheduler)
+        subscription = SerialDisposable()
+
+        def subscribe() -> None:
+            subscription.disposable = self.subscribe(
+                keep, outcome.set_exception, completed, scheduler=scheduler
+            )
 
         with portal.waiting(outcome.set_exception):
-            subscription = portal.call(subscribe)
             try:
+                portal.call(subscribe)
                 return outcome.result()
             except BaseException:  # Ctrl-C too ends the request
                 portal.dispose(subscription)
@@ -344,7 +348,8 @@ class Stream(Observable[T_co]):
             for operator in operators:
                 made = operator(result)
                 stock = _stock_name(operator)
-                if stock is not None or type(made) is Observable:
+                # RxPY composes some of its operators by `pipe`, so that it is a Stream already.
+                if type(made) is Observable or (stock and type(made) is Stream):
                     made = _wrapped(made, result, stock or _own_name(operator))
                 result = made
             return result
@@ -365,7 +370,7 @@ def _stock_name(operator: Callable[[Any], Any]) -> str | None:
             name = getattr(cell.cell_contents, "__name__", None)
             if name is not None:
                 return str(name).rstrip("_")
-    if module.startswith("reactivex.operators"):
+    if module.startswith("reactivex.operators."):
         return operator.__qualname__.partition(".<locals>")[0].rstrip("_")
     return None
 
@@ -506,14 +511,16 @@ def _iterate(source: Stream[T]) -> Iterator[T]:
     def failed(error: BaseException) -> None:
         buffer.put("error", error)
 
-    def subscribe() -> abc.DisposableBase:
-        return source.subscribe(
+    subscription = SerialDisposable()
+
+    def subscribe() -> None:
+        subscription.disposable = source.subscribe(
             lambda item: buffer.put("next", item), failed, lambda: buffer.put("completed")
         )
 
     with portal.waiting(failed):
-        subscription = portal.call(subscribe)
         try:
+            portal.call(subscribe)
             while True:
                 kind, item = buffer.get()
                 if kind == "completed":

@@ -13,15 +13,15 @@ from gai_rx.stream import Operator, lift
 __all__ = ["accumulate_text", "collect"]
 
 
-def accumulate_text() -> Operator[Any, str]:
+def accumulate_text() -> Operator[object, str]:
     """Emit the text so far with each piece of it.
 
         source             -a-b-c-|
-        accumulate_text()  -a-ab-abc-|
+        accumulate_text()  -A-B-C-|      A = a, B = ab, C = abc
 
     Takes events or plain strings. Texts are kept apart by stream and choice; a retried stream that
-    begins anew begins anew here. Each item costs the whole text's length: to have the text once, at
-    the end, use `collect()`.
+    begins anew begins anew here, from the step that was asked again on. Each item costs the whole
+    text's length: to have the text once, at the end, use `collect()`.
 
     Example:
         >>> import reactivex as rx
@@ -36,20 +36,20 @@ def accumulate_text() -> Operator[Any, str]:
         observer: abc.ObserverBase[str],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        texts: dict[tuple[str, int], str] = {}
+        texts: dict[tuple[str, int], _Text] = {}
 
         def on_next(item: Any) -> None:
             if isinstance(item, TextDelta):
-                key, piece = (item.stream_id, item.choice), item.text
+                key, piece, step = (item.stream_id, item.choice), item.text, item.step
             elif isinstance(item, str):
-                key, piece = ("", 0), item
+                key, piece, step = ("", 0), item, 0
             else:
                 if isinstance(item, Start) and item.attempt > 1:
-                    for old in [k for k in texts if k[0] == item.stream_id]:
-                        del texts[old]
+                    for (stream_id, _), text in texts.items():
+                        if stream_id == item.stream_id:
+                            text.rewind(item.step)
                 return
-            text = texts[key] = texts.get(key, "") + piece
-            observer.on_next(text)
+            observer.on_next(texts.setdefault(key, _Text()).add(piece, step))
 
         return source.subscribe(
             on_next, observer.on_error, observer.on_completed, scheduler=scheduler
@@ -58,11 +58,32 @@ def accumulate_text() -> Operator[Any, str]:
     return lift("accumulate_text()", subscribe)
 
 
-def collect() -> Operator[Any, Result]:
+class _Text:
+    """The text of one stream and choice, and where each of its steps begins."""
+
+    __slots__ = ("_begins", "_text")
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._begins: list[tuple[int, int]] = []
+
+    def add(self, piece: str, step: int) -> str:
+        if not self._begins or self._begins[-1][0] != step:
+            self._begins.append((step, len(self._text)))
+        self._text += piece
+        return self._text
+
+    def rewind(self, step: int) -> None:
+        """Forget what was said in this step and after it."""
+        while self._begins and self._begins[-1][0] >= step:
+            self._text = self._text[: self._begins.pop()[1]]
+
+
+def collect() -> Operator[object, Result]:
     """Emit one `Result` at the end: text, tool calls, usage, history to go on with.
 
         source     -S-a-b-F|
-        collect()  --------R|
+        collect()  --------(R|)
 
     A stream that fails fails here too; what had arrived is in `error.partial`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
@@ -10,7 +11,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 
 from gai_rx.events import Start
 from gai_rx.flow import Pressure, current
-from gai_rx.stream import Operator, clock, lift
+from gai_rx.stream import Stream, clock, lift
 
 __all__ = ["batch"]
 
@@ -24,7 +25,7 @@ def batch(
     chars: int | None = None,
     size_bytes: int | None = None,
     scheduler: abc.SchedulerBase | None = None,
-) -> Operator[T, list[T]]:
+) -> Callable[[Observable[T]], Stream[list[T]]]:
     """Gather items into lists; the first limit that is reached sends the list on.
 
         source            -a-b-c-d-e-|
@@ -153,7 +154,10 @@ class _Batching:
 
         def go() -> None:
             current.set(self._pressure)
-            self._flush()
+            try:
+                self._flush()
+            except Exception as error:  # the subscriber's; a producer would hand it back too
+                self._observer.on_error(error)
 
         contextvars.copy_context().run(go)
 

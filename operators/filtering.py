@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from reactivex import Observable, abc
 
 from gai_rx.events import StreamEvent, TextDelta
-from gai_rx.stream import Operator, lift
+from gai_rx.stream import Operator, Stream, lift
 
 __all__ = ["only", "text_only", "where", "without"]
 
@@ -16,7 +16,7 @@ E = TypeVar("E", bound=StreamEvent)
 T = TypeVar("T")
 
 
-def text_only() -> Operator[Any, str]:
+def text_only() -> Operator[object, str]:
     """Pass on the answer's text, and nothing else: each text delta becomes a `str`.
 
         source       -S-a-r-b-F|
@@ -50,7 +50,7 @@ def text_only() -> Operator[Any, str]:
     return lift("text_only()", subscribe)
 
 
-def only(*types: type[E]) -> Operator[Any, E]:
+def only(*types: type[E]) -> Operator[object, E]:
     """Pass on events of these kinds.
 
         source          -S-a-C-b-F|
@@ -74,7 +74,7 @@ def only(*types: type[E]) -> Operator[Any, E]:
     return _keeping(f"only({names})", lambda event: isinstance(event, types))
 
 
-def without(*types: type[StreamEvent]) -> Operator[T, T]:
+def without(*types: type[StreamEvent]) -> Callable[[Observable[T]], Stream[T]]:
     """Pass on everything but events of these kinds.
 
         source            -S-a-r-b-F|

@@ -11,8 +11,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from gai_rx.errors import BackpressureError
-from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task
-from gai_rx.stream import Operator, lift
+from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task, to_be_ended
+from gai_rx.stream import Operator, Stream, lift
 
 __all__ = ["Overflow", "map_async", "relay"]
 
@@ -24,7 +24,7 @@ Overflow = Literal["block", "drop_newest", "drop_oldest", "latest", "error"]
 """What happens to an item for which a full buffer has no room."""
 
 
-def relay(size: int = 64, *, overflow: Overflow = "block") -> Operator[T, T]:
+def relay(size: int = 64, *, overflow: Overflow = "block") -> Callable[[Observable[T]], Stream[T]]:
     """Let what is below run at its own pace, behind a bounded buffer.
 
         source              -a-b-c-d-|
@@ -48,7 +48,7 @@ def relay(size: int = 64, *, overflow: Overflow = "block") -> Operator[T, T]:
     """
     _check_policy(overflow)
     room = 1 if overflow == "latest" else size
-    Buffer[T](room, "relay")  # a bad size fails here, not at the first subscription
+    Buffer[Any](room, "relay")  # a bad size fails here, not at the first subscription
 
     def subscribe(
         source: Observable[T],
@@ -131,9 +131,15 @@ class _Inbox(Generic[T]):
 
         Raises:
             BackpressureError: If there is no room and the policy says so.
+            RuntimeError: If the item comes from another thread.
         """
         buffer = self.buffer
-        if self._overflow != "block" and len(buffer.items) >= buffer.size:
+        if self._overflow == "block":
+            buffer.push(item)
+            self.changed.set()
+            return
+        buffer.check_thread()
+        if len(buffer.items) >= buffer.size:
             if self._overflow == "drop_newest":
                 return
             if self._overflow == "error":
@@ -141,10 +147,7 @@ class _Inbox(Generic[T]):
                     f"{buffer.gate.name}: no room, {buffer.size} items wait (overflow='error')"
                 )
             buffer.items.popleft()
-        if self._overflow == "block":
-            buffer.push(item)
-        else:
-            buffer.items.append(item)
+        buffer.items.append(item)
         self.changed.set()
 
     def end(self, error: Exception | None = None) -> None:
@@ -213,9 +216,12 @@ class _Boundary(Generic[T]):
             await self._work.run(self._pressure)
         except Stopped:
             return
+        except asyncio.CancelledError as cancelled:
+            if to_be_ended():
+                raise
+            self._fail(cancelled)
         except Exception as error:
-            self._upstream.dispose()
-            self._observer.on_error(error)
+            self._fail(error)
         else:
             if self._inbox.error is not None:
                 self._observer.on_error(self._inbox.error)
@@ -224,6 +230,10 @@ class _Boundary(Generic[T]):
         finally:
             self._work.stop()
             self._inbox.buffer.release()
+
+    def _fail(self, error: BaseException) -> None:
+        self._upstream.dispose()
+        self._observer.on_error(error)  # type: ignore[arg-type]  # CancelledError: not silence
 
 
 class _Straight(_Work, Generic[T]):
@@ -270,7 +280,7 @@ class _Slot(Generic[B]):
     def __init__(self) -> None:
         self.done = False
         self.value: B | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 class _Workers(_Work, Generic[A, B]):
@@ -327,6 +337,10 @@ class _Workers(_Work, Generic[A, B]):
                     self._slots.append(slot)
                 try:
                     slot.value = await self._function(item)
+                except asyncio.CancelledError as cancelled:
+                    if to_be_ended():
+                        raise
+                    slot.error = cancelled
                 except Exception as error:
                     slot.error = error
                 slot.done = True

@@ -28,7 +28,7 @@ def retry_on(
     jitter: Callable[[float], float] | None = None,
     on_retry: Callable[[int, Exception, float], None] | None = None,
     scheduler: abc.SchedulerBase | None = None,
-) -> Operator[T, T]:
+) -> Callable[[Observable[T]], Stream[T]]:
     """Ask again when the stream fails with a matching error.
 
         source           -S-#   -S-a-b-F|
@@ -73,7 +73,7 @@ def retry_on(
     ) -> abc.DisposableBase:
         return _Retrying(source, observer, policy, scheduler, given).start()
 
-    lifted: Operator[T, T] = lift(f"retry_on({names})", subscribe, keeps_events=True)
+    lifted: Operator[Any, Any] = lift(f"retry_on({names})", subscribe, keeps_events=True)
 
     def operator(source: Observable[T]) -> Stream[T]:
         if after_output == "restart" and not _of_events(source):
@@ -125,8 +125,8 @@ class _Policy:
 
     def delay(self, error: Exception, n: int) -> float | None:
         """Seconds before retry `n`; None when `error` is not to be retried."""
-        if isinstance(error, BackpressureError):
-            return None
+        if isinstance(error, BackpressureError) or not isinstance(error, Exception):
+            return None  # a full buffer, or a cancellation
         for w in self.when:
             if not (isinstance(error, w) if isinstance(w, type) else w(error)):
                 continue
@@ -196,21 +196,14 @@ class _Retrying:
     def _failed(self, error: Exception) -> None:
         try:
             again, delay = self._plan(error)
-            if again is not None and self._policy.on_retry:
-                self._policy.on_retry(self._attempt + 1, error, delay)
-        except Exception as raised:  # of the user's predicate, jitter or hook
+            if again is not None:
+                self._announce(error, delay)
+        except Exception as raised:  # of the user's predicate, jitter, hook or subscriber
             self._observer.on_error(raised)
             return
         if again is None:
             self._give_up(error)
             return
-        self._earlier.append(error)
-        self._attempt += 1
-        if self._events:
-            kind = error.kind if isinstance(error, GaiError) else type(error).__name__
-            self._observer.on_next(
-                Retry(attempt=self._attempt, delay=delay, error=str(error), kind=kind)
-            )
         resumed = again is not self._source
         if not resumed:
             self._output = False
@@ -220,6 +213,18 @@ class _Retrying:
 
         timer = clock(self._own, self._given)
         self._current.disposable = timer.schedule_relative(delay, go)
+
+    def _announce(self, error: Exception, delay: float) -> None:
+        """Tell the hook, and the subscribers of a stream of events, what happens next."""
+        self._earlier.append(error)
+        self._attempt += 1
+        if self._policy.on_retry:
+            self._policy.on_retry(self._attempt, error, delay)
+        if self._events:
+            kind = error.kind if isinstance(error, GaiError) else type(error).__name__
+            self._observer.on_next(
+                Retry(attempt=self._attempt, delay=delay, error=str(error), kind=kind)
+            )
 
     def _plan(self, error: Exception) -> tuple[Observable[Any] | None, float]:
         """What to subscribe to next, and after how many seconds; None: nothing."""

