@@ -11,6 +11,7 @@ from reactivex.disposable import SerialDisposable
 
 from gai_rx import BackpressureError, Stream
 from gai_rx.flow import Buffer, Gate, Pressure, Stopped, current, produce
+from gai_rx.stream import loop_scheduler
 from tests.operators.sources import Source, settle
 
 
@@ -197,9 +198,10 @@ async def test_disposing_twice_and_after_the_end_does_nothing() -> None:
     assert (source.asked, source.closed) == (1, 1)
 
 
-async def test_dispose_from_another_thread_ends_the_producer() -> None:
+@pytest.mark.parametrize("explicit", [False, True])
+async def test_dispose_from_another_thread_ends_the_producer(explicit: bool) -> None:
     source = Source(endless=True)
-    subscription = source.stream.subscribe()
+    subscription = source.stream.subscribe(scheduler=loop_scheduler() if explicit else None)
     await settle()
     await asyncio.to_thread(subscription.dispose)
     await settle()

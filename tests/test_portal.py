@@ -127,6 +127,29 @@ def test_a_forked_child_starts_its_own_portal() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_at_interpreter_exit_live_streams_are_closed() -> None:
+    done = script(
+        """
+        import asyncio
+        from gai_rx import Stream
+        from gai_rx.flow import produce
+
+        async def make():
+            try:
+                yield [1]
+                await asyncio.sleep(60)
+            finally:
+                print("closed")
+
+        live = Stream(produce(make, "source"))
+        next(items := iter(live))
+        live.subscribe()
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["closed"] * 2
+
+
 def test_an_interpreter_that_exits_with_live_streams_is_silent() -> None:
     done = script(
         """

@@ -6,11 +6,13 @@ from typing import Any
 
 import reactivex as rx
 from reactivex import Observable, abc
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.testing import TestScheduler
 
 from gai_rx import Stream
 from gai_rx.flow import produce
 
-__all__ = ["Source", "in_turn", "settle"]
+__all__ = ["Source", "Timers", "fails", "in_turn", "settle"]
 
 
 class Source:
@@ -68,6 +70,25 @@ def in_turn(*sources: Observable[Any], of_events: bool = True) -> Stream[Any]:
 def fails(error: Exception, *items: Any) -> Observable[Any]:
     """Items at once, then the error; without a loop too."""
     return rx.concat(rx.from_iterable(items), rx.throw(error))
+
+
+class Timers(TestScheduler):
+    """A virtual clock that counts the timers that are set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[SingleAssignmentDisposable] = []
+
+    def schedule_relative(self, *arguments: Any, **options: Any) -> abc.DisposableBase:
+        timer = SingleAssignmentDisposable()
+        timer.disposable = super().schedule_relative(*arguments, **options)
+        self.made.append(timer)
+        return timer
+
+    @property
+    def pending(self) -> int:
+        """Timers that were not disposed."""
+        return sum(not timer.is_disposed for timer in self.made)
 
 
 async def settle(turns: int = 20) -> None:

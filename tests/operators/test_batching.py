@@ -9,7 +9,7 @@ from gai_rx import Start, TextDelta
 from gai_rx.flow import Buffer
 from gai_rx.operators import batch, map_async, text_only
 from tests.operators.marbles import EVENTS, check, diagram
-from tests.operators.sources import Source, settle
+from tests.operators.sources import Source, Timers, settle
 
 ERROR = ZeroDivisionError("mine")
 
@@ -109,14 +109,14 @@ async def test_without_a_scheduler_time_is_the_loops() -> None:
 
 
 async def test_disposed_its_timer_is_gone() -> None:
-    scheduler, seen = TestScheduler(), list[Any]()
-    stream = Source([1], error=None).stream.pipe(ops.concat(Source(endless=True).stream))
-    operator = batch(10_000, seconds=1, scheduler=scheduler)
-    subscription = stream.pipe(operator).subscribe(seen.append)
+    timers, seen = Timers(), list[Any]()
+    operator = batch(10_000, seconds=1, scheduler=timers)
+    subscription = Source(endless=True).stream.pipe(operator).subscribe(seen.append)
     await settle()
+    assert (len(timers.made), timers.pending) == (1, 1)
     subscription.dispose()
-    scheduler.advance_to(100)
-    await settle()
+    assert timers.pending == 0
+    timers.advance_to(100)
     assert not seen
 
 

@@ -35,7 +35,7 @@ from gai_rx import (
 )
 from gai_rx.operators import batch, retry_on, text_only
 from tests.operators.marbles import EVENTS, Cold, check_sources, diagram
-from tests.operators.sources import Source, fails, in_turn, settle
+from tests.operators.sources import Source, Timers, fails, in_turn, settle
 from tests.wire_server import WireServer, answer, chat, refuse
 
 BUSY = RateLimitError("busy")
@@ -322,6 +322,20 @@ async def test_a_subscriber_that_raises_is_never_retried(place: str) -> None:
     assert (source.asked, source.closed) == (1, 1)
 
 
+@pytest.mark.parametrize("event", [Start(), EVENTS["a"]])
+async def test_a_subscribers_error_is_not_retried_where_a_providers_would_be(event: Any) -> None:
+    source, seen = Source([event], of_events=True), list[Any]()
+
+    def on_next(_: Any) -> None:
+        raise BUSY
+
+    restart = retry_on(rate_limit, after_output="restart", jitter=lambda _: 0.0)
+    source.stream.pipe(restart).subscribe(on_next, seen.append)
+    await asyncio.sleep(0.01)
+    assert seen == [BUSY]
+    assert source.asked == 1
+
+
 async def test_a_subscriber_that_raises_at_a_retry_event_gets_its_own_error() -> None:
     source, seen = Source(error=BUSY, of_events=True), list[Any]()
     mine = ZeroDivisionError("mine")
@@ -359,13 +373,13 @@ def test_an_error_of_the_users_own_function_arrives_as_itself(part: str) -> None
 
 
 async def test_disposed_while_it_waits_it_never_asks_again() -> None:
-    source = Source(error=BUSY, of_events=True)
-    scheduler = TestScheduler()
-    stream = source.stream.pipe(retry_on(rate_limit, scheduler=scheduler))
-    subscription = stream.subscribe()
+    source, timers = Source(error=BUSY, of_events=True), Timers()
+    subscription = source.stream.pipe(retry_on(rate_limit, scheduler=timers)).subscribe()
     await settle()
+    assert (len(timers.made), timers.pending) == (1, 1)
     subscription.dispose()
-    scheduler.advance_to(100)
+    assert timers.pending == 0
+    timers.advance_to(100)
     await settle()
     assert source.asked == 1
 
