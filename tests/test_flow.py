@@ -200,12 +200,20 @@ async def test_disposing_twice_and_after_the_end_does_nothing() -> None:
 
 @pytest.mark.parametrize("explicit", [False, True])
 async def test_dispose_from_another_thread_ends_the_producer(explicit: bool) -> None:
-    source = Source(endless=True)
-    subscription = source.stream.subscribe(scheduler=loop_scheduler() if explicit else None)
+    closed = asyncio.Event()
+
+    async def make() -> AsyncGenerator[Sequence[int], None]:
+        try:
+            yield [1]
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    stream = Stream(produce(make, "source"))
+    subscription = stream.subscribe(scheduler=loop_scheduler() if explicit else None)
     await settle()
     await asyncio.to_thread(subscription.dispose)
-    await settle()
-    assert source.closed == 1
+    await asyncio.wait_for(closed.wait(), 1)
 
 
 async def test_a_producer_is_held_by_a_buffer_below_stock_operators() -> None:
