@@ -113,6 +113,7 @@ class _Step:
         self.blocks: list[_Block] = []
         self.calls: list[ToolCall] = []
         self.results: list[ToolResult] = []
+        self.citations: list[Citation] = []
         self.usage: Usage | None = None
         self.reason: FinishReason | None = None
 
@@ -157,7 +158,6 @@ class ResultBuilder:
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
-        self._citations: list[Citation] = []
         self._object: Any = None
         self._finish: Finish | None = None
         self._open: tuple[Any, ...] = ()  # kind, step and block that the last delta was of
@@ -218,7 +218,6 @@ class ResultBuilder:
     def _start(self, event: Start) -> None:
         if event.attempt > 1:
             self._steps = [s for s in self._steps if s.number < event.step]
-            self._citations.clear()
             self._object = self._finish = None
             self._open = ()
 
@@ -238,7 +237,7 @@ class ResultBuilder:
         self._step(event).results.append(event)
 
     def _cite(self, event: Citations) -> None:
-        self._citations.extend(event.items)
+        self._step(event).citations.extend(event.items)
 
     def _objects(self, event: ObjectDelta) -> None:
         self._object = event.value
@@ -279,7 +278,7 @@ class ResultBuilder:
             object=self._object,
             tool_calls=tuple(c for s in steps for c in s.calls),
             tool_results=tuple(r for s in steps for r in s.results),
-            citations=tuple(self._citations),
+            citations=tuple(c for s in steps for c in s.citations),
             steps=tuple(s.step() for s in steps),
             usage=(finish and finish.usage) or (steps[-1].usage if steps else None),
             finish_reason=finish.reason if finish else None,

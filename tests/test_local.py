@@ -411,7 +411,8 @@ class Server:
                 pass
 
         self.server = http.server.ThreadingHTTPServer((params.hostnames[0], 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # Not a daemon: left to itself the process never ends.
+        threading.Thread(target=self.server.serve_forever).start()
         self.listening_address = f"http://127.0.0.1:{self.server.server_port}"
 '''
 
