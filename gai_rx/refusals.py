@@ -48,6 +48,7 @@ _BY_STATUS: Final[Mapping[int, type[GaiError]]] = {
     422: BadRequestError,
     425: ServerError,
     429: RateLimitError,
+    498: AuthenticationError,
     499: ServerError,
     502: ServerError,
     503: OverloadedError,

@@ -131,7 +131,9 @@ async def test_the_local_model_answers_in_three_dialects(
     dialect: str, local_model: Endpoint
 ) -> None:
     base = local_model.base_url.removesuffix("/v1") + DIALECTS[dialect]
-    model = connect(f"{dialect}:m", base_url=base, api_key=local_model.key, max_tokens=24)
+    model = connect(
+        f"{dialect}:m", base_url=base, api_key=local_model.key, max_tokens=24, temperature=0.0
+    )
     async with asyncio.timeout(60):
         result = await model.text("Say hello.")
     assert result.complete

@@ -743,16 +743,17 @@ async def ask(endpoint: Endpoint, path: str, body: dict[str, Any]) -> list[Any]:
     return [json.loads(data) if data.startswith("{") else data for data in found]
 
 
+# Not sampled: when the first token is part of an emoji, llama.cpp leaves out `message_start`.
+SAME = {"model": "smollm2", "temperature": 0, "stream": True}
 HELLO = [{"role": "user", "content": "Say hello."}]
 
 
 @pytest.mark.local_model
 async def test_it_streams_chat_completions(smollm2: Endpoint) -> None:
     body = {
-        "model": "smollm2",
+        **SAME,
         "messages": HELLO,
         "max_tokens": 12,
-        "stream": True,
         "stream_options": {"include_usage": True},
     }
     *chunks, end = await ask(smollm2, "/v1/chat/completions", body)
@@ -764,7 +765,7 @@ async def test_it_streams_chat_completions(smollm2: Endpoint) -> None:
 
 @pytest.mark.local_model
 async def test_it_streams_responses(smollm2: Endpoint) -> None:
-    body = {"model": "smollm2", "input": "Say hello.", "max_output_tokens": 12, "stream": True}
+    body = {**SAME, "input": "Say hello.", "max_output_tokens": 12}
     events = await ask(smollm2, "/v1/responses", body)
     kinds = [event["type"] for event in events if isinstance(event, dict)]
     assert kinds[0] == "response.created"
@@ -774,7 +775,7 @@ async def test_it_streams_responses(smollm2: Endpoint) -> None:
 
 @pytest.mark.local_model
 async def test_it_streams_messages(smollm2: Endpoint) -> None:
-    body = {"model": "smollm2", "messages": HELLO, "max_tokens": 12, "stream": True}
+    body = {**SAME, "messages": HELLO, "max_tokens": 12}
     events = await ask(smollm2, "/v1/messages", body)
     kinds = [event["type"] for event in events]
     assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic_core import from_json
 
+from gai_rx.dialects.likeness import Likeness
 from gai_rx.dialects.surrogates import Mender
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import GaiError, ProtocolError, TruncatedError
-from gai_rx.events import Finish, FinishReason, Raw, Start, StreamEvent, Usage
+from gai_rx.events import Finish, FinishReason, Raw, Start, StreamEvent, Usage, text_delta
 from gai_rx.refusals import stream_error
 from gai_rx.request import Request
 from gai_rx.wire.json_text import decode_json
@@ -78,6 +79,8 @@ class Decoder(ABC):
     """
 
     framing: ClassVar[Literal["sse", "ndjson"]] = "sse"
+    text_changes_nothing: ClassVar[bool] = False
+    """A text delta leaves the decoder as it was: see `Likeness`."""
 
     def __init__(
         self, quirks: Quirks | None = None, *, raw: bool = False, call_prefix: str = ""
@@ -96,6 +99,7 @@ class Decoder(ABC):
         self.usage: Usage | None = None
         self._raw = raw
         self._call_prefix = call_prefix
+        self._likeness = Likeness() if self.text_changes_nothing and not raw else None
         self._begun = False
         self._sse = SSEDecoder() if self.framing == "sse" else None
         self._lines = NDJSONDecoder()
@@ -115,12 +119,17 @@ class Decoder(ABC):
             self._fail(error)
         return self.out if self._mender is None else self._mended()
 
-    def _take_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    def _take_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:  # noqa: C901 - hot, so whole
         """The hot loop: every record is decoded here, once, in C."""
-        on_record, raw = self.on_record, self._raw
+        on_record, raw, likeness = self.on_record, self._raw, self._likeness
         data = b""
         try:
             for name, data in pairs:
+                if likeness is not None:
+                    if (text := likeness.text(data)) is not None:
+                        self.out.append(text_delta(text, likeness.choice, likeness.block))
+                        continue
+                    before = len(self.out)
                 try:
                     record = from_json(data)
                 except ValueError:
@@ -139,6 +148,8 @@ class Decoder(ABC):
                 on_record(record, name)
                 if self.done:
                     return
+                if likeness is not None:
+                    likeness.learn(data, self.out[before:])
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             shown = data[:200].decode("utf-8", "replace")
             raise ProtocolError(

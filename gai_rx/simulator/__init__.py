@@ -1,9 +1,9 @@
 """A server on loopback that speaks every dialect, from scripts, with faults: no key is needed.
 
-    from gai_rx.simulator import Answer, Simulator
+from gai_rx.simulator import Answer, Simulator
 
-    async with Simulator(Answer("Hi there.", delay=0.02)) as simulator:
-        model = connect("anthropic_messages:any", base_url=simulator.url)
+async with Simulator(Answer("Hi there.", delay=0.02)) as simulator:
+    model = connect("anthropic_messages:any", base_url=simulator.url)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The fixture `gai_simulator`, for tests that need a model and no key.
 
-    def test_my_pipe(gai_simulator):
-        simulator = gai_simulator(Answer("Hi there.", fault="cut:at=400"))
-        model = connect("openai_chat:any", base_url=simulator.url + "/v1")
+def test_my_pipe(gai_simulator):
+    simulator = gai_simulator(Answer("Hi there.", fault="cut:at=400"))
+    model = connect("openai_chat:any", base_url=simulator.url + "/v1")
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ _KNOWN_OBJECTS = {"chat.completion.chunk", "chat.completion", "", None}
 class ChatDecoder(Decoder):
     """The state of one chat completion."""
 
+    text_changes_nothing = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reason: str | None = None
