@@ -6,7 +6,7 @@ event that the end of the body cut off is offered by `remainder()` where the sta
 
 import re
 from collections.abc import Iterable
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from gai_rx.errors import ProtocolError
@@ -79,7 +79,8 @@ class SSEDecoder:
             data = _crlf_data(chunk[first + 4 : last]) if first < last else None
             if data is not None:
                 begun = self._pairs(chunk[: first + 4])
-                return [*begun, *zip(repeat(b"message"), data), *self._pairs(chunk[last + 4 :])]
+                rest = self._pairs(chunk[last + 4 :])
+                return chain(begun, zip(repeat(b"message"), data), rest)
         return self._pairs(chunk)
 
     def _pairs(self, chunk: bytes) -> Iterable[tuple[bytes, bytes]]:
