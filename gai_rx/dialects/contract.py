@@ -125,11 +125,10 @@ class Decoder(ABC):
         data = b""
         try:
             for name, data in pairs:
-                if likeness is not None:
-                    if (text := likeness.text(data)) is not None:
-                        self.out.append(text_delta(text, likeness.choice, likeness.block))
-                        continue
-                    before = len(self.out)
+                if likeness is not None and (text := likeness.text(data)) is not None:
+                    self.out.append(text_delta(text, likeness.choice, likeness.block))
+                    continue
+                before = len(self.out)
                 try:
                     record = from_json(data)
                 except ValueError:

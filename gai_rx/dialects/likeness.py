@@ -53,10 +53,9 @@ class Likeness:
     def learn(self, data: bytes, events: list[StreamEvent]) -> None:
         """Take in a record that was decoded, and the events that came of it."""
         event = events[0] if len(events) == 1 else None
-        if event.__class__ is not TextDelta or event.signature is not None:
+        if not isinstance(event, TextDelta) or event.signature is not None:
             self._before = None
             return
-        assert isinstance(event, TextDelta)
         same_place = event.choice == self.choice and event.block == self.block
         if not same_place:
             self._before = None
