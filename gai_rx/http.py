@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -299,9 +300,9 @@ def _failure(error: Exception, url: str, timeouts: Timeouts) -> GaiError:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return timed_out("connect", timeouts.connect or 0.0, "connect")
     if isinstance(error, TimeoutError):
-        name = "first" if timeouts.total is None or timeouts.first == timeouts.total else "total"
-        limit = (timeouts.first if name == "first" else timeouts.total) or 0.0
-        return timed_out(name, limit, "headers")
+        first, total = timeouts.first or math.inf, timeouts.total or math.inf
+        name = "total" if total < first else "first"
+        return timed_out(name, min(first, total), "headers")
     if isinstance(
         error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError
     ):

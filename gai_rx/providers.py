@@ -356,10 +356,8 @@ class Provider:
         self._headers = {k.lower(): v for k, v in headers.items()}
         self._proxy = proxy
         self._settings = dict(settings)
-        if settings:
-            Request.of(
-                "check", **settings
-            )  # a misspelt setting fails here, not at the first request
+        if settings:  # a misspelt one fails here, not at the first request
+            Request.of("check", **settings)
 
     def __repr__(self) -> str:
         where = f", base_url={self._base_url!r}" if self._base_url else ""
@@ -377,13 +375,9 @@ class Provider:
             pydantic.ValidationError: If the request is not one.
         """
         asked = Request.of(request, **{**self._settings, **settings})
-
-        async def answer() -> AsyncGenerator[Sequence[StreamEvent], None]:
-            async for batch in self._answer(asked, raw):
-                yield batch
-
         name = f"{self.name}:{asked.model or self.model}"
-        return Stream(produce(answer, name), stages=(name,), of_events=True)  # type: ignore[arg-type]
+        subscribe = produce(lambda: self._answer(asked, raw), name)
+        return Stream(subscribe, stages=(name,), of_events=True)  # type: ignore[arg-type]
 
     async def text(self, request: Prompt, **settings: Any) -> Result:
         """The whole answer.

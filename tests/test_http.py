@@ -121,6 +121,24 @@ async def test_a_failure_before_the_answer_becomes_its_error(
     assert (error.kind, error.phase) == (kind, phase)
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "named"),
+    [
+        (Timeouts(first=5), "Timeouts.first"),
+        (Timeouts(first=5, total=9), "Timeouts.first"),
+        (Timeouts(first=9, total=5), "Timeouts.total"),
+        (Timeouts(first=None, total=5), "Timeouts.total"),
+    ],
+)
+async def test_the_limit_that_ran_out_is_named(
+    mocked: mock_http, timeouts: Timeouts, named: str
+) -> None:
+    mocked.post(URL, exception=TimeoutError())
+    error = await refused(timeouts=timeouts)
+    assert named in str(error)
+    assert "5 s" in str(error)
+
+
 async def test_what_is_no_failure_of_the_network_passes(mocked: mock_http) -> None:
     mocked.post(URL, exception=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
