@@ -27,7 +27,17 @@ from reactivex.disposable import Disposable
 
 from gai_rx.errors import BackpressureError
 
-__all__ = ["Buffer", "Gate", "Pressure", "dispose_task", "produce", "start_task", "to_be_ended"]
+__all__ = [
+    "Buffer",
+    "Gate",
+    "Pressure",
+    "TimerPressure",
+    "current",
+    "dispose_task",
+    "produce",
+    "start_task",
+    "to_be_ended",
+]
 
 T = TypeVar("T")
 
@@ -40,7 +50,7 @@ class Gate:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.closed = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[Callable[[], object]] = deque()
 
     def close(self) -> None:
         """Hold whoever comes."""
@@ -49,17 +59,25 @@ class Gate:
     def open(self) -> None:
         """Let everybody through."""
         self.closed = False
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        waiters, self._waiters = self._waiters, deque()
+        for go_on in waiters:
+            go_on()
+
+    def when_open(self, go_on: Callable[[], object]) -> None:
+        """Call `go_on` once, when the gate opens; for who can not wait."""
+        self._waiters.append(go_on)
 
     async def wait(self) -> None:
         """Return once the gate is open."""
         while self.closed:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def go_on(opened: asyncio.Future[None] = opened) -> None:
+                if not opened.done():
+                    opened.set_result(None)
+
+            self._waiters.append(go_on)
+            await opened
 
 
 class Stopped(Exception):
@@ -97,6 +115,43 @@ class Pressure:
             gate = self.gates[0]
             await gate.wait()
             self.gates.remove(gate)  # not the last: a timer below may have hung one meanwhile
+
+
+class TimerPressure(Pressure):
+    """The pressure of an operator's own timer, which is no task and can not wait.
+
+    The gates that its emissions meet are kept, for the next producer that comes by (`hand_over`) or
+    until they open (`then`).
+    """
+
+    __slots__ = ()
+
+    def emit(self, go: Callable[[], None]) -> None:
+        """Run what emits, with this as the current pressure."""
+        token = current.set(self)
+        try:
+            go()
+        finally:
+            current.reset(token)
+
+    def hand_over(self) -> None:
+        """Let the producer that is emitting right now wait for the gates that the timer met."""
+        pressure = current.get()
+        if pressure is not None and self.gates:
+            for gate in self.gates:
+                pressure.hold(gate)
+            self.gates.clear()
+
+    def then(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` as soon as no gate holds the timer: now, or when the last one opens."""
+        while self.gates:
+            gate = self.gates[0]
+            if gate.closed and not self.stopped:
+                gate.when_open(lambda: self.then(go_on))
+                return
+            self.gates.remove(gate)
+        if not self.stopped:
+            go_on()
 
 
 current: contextvars.ContextVar[Pressure | None] = contextvars.ContextVar(

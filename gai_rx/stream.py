@@ -20,7 +20,7 @@ from gai_rx.errors import BackpressureError
 from gai_rx.flow import Buffer, current
 from gai_rx.portal import Portal, refuse_blocking, running_loop
 
-__all__ = ["Operator", "Stream", "clock", "lift", "loop_scheduler"]
+__all__ = ["Operator", "Stream", "clock", "lift", "loop_scheduler", "seconds"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -79,6 +79,13 @@ def loop_scheduler() -> AsyncIOScheduler:
 def clock(own: abc.SchedulerBase | None, given: abc.SchedulerBase | None) -> abc.SchedulerBase:
     """The clock of a timed operator: explicit, else the subscriber's, else the loop's."""
     return own or given or loop_scheduler()
+
+
+def seconds(scheduler: abc.SchedulerBase) -> float:
+    """The time by a clock, in seconds from an arbitrary zero; a loop's never jumps."""
+    if isinstance(scheduler, AsyncIOScheduler):
+        return scheduler._loop.time()
+    return scheduler.to_seconds(scheduler.now)
 
 
 class Stream(Observable[T_co]):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable
 
-from gai_rx.errors import BackpressureError
-from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task, to_be_ended
+from gai_rx.boundary import Boundary, Inbox, Overflow, Work, check_policy
+from gai_rx.flow import Buffer, Pressure, current, start_task, to_be_ended
 from gai_rx.stream import Operator, Stream, lift
 
 __all__ = ["Overflow", "map_async", "relay"]
@@ -19,9 +18,6 @@ __all__ = ["Overflow", "map_async", "relay"]
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
-
-Overflow = Literal["block", "drop_newest", "drop_oldest", "latest", "error"]
-"""What happens to an item for which a full buffer has no room."""
 
 
 def relay(size: int = 64, *, overflow: Overflow = "block") -> Callable[[Observable[T]], Stream[T]]:
@@ -46,7 +42,7 @@ def relay(size: int = 64, *, overflow: Overflow = "block") -> Callable[[Observab
         >>> Stream.of(rx.of(1, 2, 3)).pipe(relay(2)).to_list().run()
         [1, 2, 3]
     """
-    _check_policy(overflow)
+    check_policy(overflow)
     room = 1 if overflow == "latest" else size
     Buffer[Any](room, "relay")  # a bad size fails here, not at the first subscription
 
@@ -55,8 +51,8 @@ def relay(size: int = 64, *, overflow: Overflow = "block") -> Callable[[Observab
         observer: abc.ObserverBase[T],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        inbox: _Inbox[T] = _Inbox(room, f"relay({size})", overflow)
-        return _Boundary(inbox, observer, _Straight(inbox, observer)).subscribe(source, scheduler)
+        inbox: Inbox[T] = Inbox(room, f"relay({size})", overflow)
+        return Boundary(inbox, observer, _Straight(inbox, observer)).subscribe(source, scheduler)
 
     stage = f"relay({size})" if overflow == "block" else f"relay({size}, overflow={overflow!r})"
     return lift(stage, subscribe, keeps_events=True)
@@ -99,147 +95,21 @@ def map_async(
         observer: abc.ObserverBase[B],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        inbox: _Inbox[A] = _Inbox(room, f"map_async({name})", "block")
-        work: _Work = (
+        inbox: Inbox[A] = Inbox(room, f"map_async({name})", "block")
+        work: Work = (
             _OneByOne(inbox, observer, function)
             if concurrency == 1
             else _Workers(inbox, observer, function, concurrency)
         )
-        return _Boundary(inbox, observer, work).subscribe(source, scheduler)
+        return Boundary(inbox, observer, work).subscribe(source, scheduler)
 
     return lift(f"map_async({name})", subscribe)
 
 
-def _check_policy(overflow: str) -> None:
-    known = ("block", "drop_newest", "drop_oldest", "latest", "error")
-    if overflow not in known:
-        raise ValueError(f"overflow is one of {', '.join(known)}; got {overflow!r}")
-
-
-class _Inbox(Generic[T]):
-    """A bounded buffer with its policy, and how the upstream ended."""
-
-    def __init__(self, size: int, name: str, overflow: Overflow) -> None:
-        self.buffer: Buffer[T] = Buffer(size, name)
-        self.changed = asyncio.Event()
-        self.ended = False
-        self.error: Exception | None = None
-        self._overflow = overflow
-
-    def put(self, item: T) -> None:
-        """Add an item by the policy.
-
-        Raises:
-            BackpressureError: If there is no room and the policy says so.
-            RuntimeError: If the item comes from another thread.
-        """
-        buffer = self.buffer
-        if self._overflow == "block":
-            buffer.push(item)
-            self.changed.set()
-            return
-        buffer.check_thread()
-        if len(buffer.items) >= buffer.size:
-            if self._overflow == "drop_newest":
-                return
-            if self._overflow == "error":
-                raise BackpressureError(
-                    f"{buffer.gate.name}: no room, {buffer.size} items wait (overflow='error')"
-                )
-            buffer.items.popleft()
-        buffer.items.append(item)
-        self.changed.set()
-
-    def end(self, error: Exception | None = None) -> None:
-        """The upstream has ended; what waits is still delivered."""
-        self.ended, self.error = True, error
-        self.changed.set()
-
-    async def wait(self) -> bool:
-        """Wait for items; False when none will come any more."""
-        while not self.buffer.items:
-            if self.ended:
-                return False
-            self.changed.clear()
-            await self.changed.wait()
-        return True
-
-
-class _Work:
-    """What a boundary's own task does with its inbox; a `Pressure` of its own holds it."""
-
-    async def run(self, pressure: Pressure) -> None:
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Let go of helpers, when the task ends for whatever reason."""
-
-
-class _Boundary(Generic[T]):
-    """Two producers meet: the one above fills the inbox, a task of our own empties it."""
-
-    def __init__(self, inbox: _Inbox[T], observer: abc.ObserverBase[Any], work: _Work) -> None:
-        self._inbox = inbox
-        self._observer = observer
-        self._work = work
-        self._pressure = Pressure()
-        self._upstream: abc.DisposableBase = Disposable()
-
-    def subscribe(
-        self, source: Observable[T], scheduler: abc.SchedulerBase | None
-    ) -> abc.DisposableBase:
-        task = start_task(self._deliver(), f"gai_rx {self._inbox.buffer.gate.name}")
-        self._upstream = source.subscribe(
-            self._take, self._inbox.end, self._inbox.end, scheduler=scheduler
-        )
-
-        def dispose() -> None:
-            self._inbox.buffer.release()
-            self._upstream.dispose()
-            dispose_task(task, self._pressure)
-
-        return Disposable(dispose)
-
-    def _take(self, item: T) -> None:
-        if self._inbox.ended:
-            return
-        try:
-            self._inbox.put(item)
-        except BackpressureError as error:
-            self._inbox.buffer.items.clear()
-            self._inbox.end(error)
-            self._upstream.dispose()
-
-    async def _deliver(self) -> None:
-        current.set(self._pressure)
-        try:
-            await self._work.run(self._pressure)
-        except Stopped:
-            return
-        except asyncio.CancelledError as cancelled:
-            if to_be_ended():
-                raise
-            self._fail(cancelled)
-        except Exception as error:
-            self._fail(error)
-        else:
-            if self._inbox.error is not None:
-                self._observer.on_error(self._inbox.error)
-            else:
-                self._observer.on_completed()
-        finally:
-            self._work.stop()
-            self._inbox.buffer.release()
-
-    def _fail(self, error: BaseException) -> None:
-        self._upstream.dispose()
-        self._observer.on_error(error)  # type: ignore[arg-type]  # CancelledError: not silence
-
-
-class _Straight(_Work, Generic[T]):
+class _Straight(Work, Generic[T]):
     """Hand each item on."""
 
-    def __init__(self, inbox: _Inbox[T], observer: abc.ObserverBase[T]) -> None:
+    def __init__(self, inbox: Inbox[T], observer: abc.ObserverBase[T]) -> None:
         self._inbox = inbox
         self._observer = observer
 
@@ -251,12 +121,12 @@ class _Straight(_Work, Generic[T]):
                 await pressure.relieve()
 
 
-class _OneByOne(_Work, Generic[A, B]):
+class _OneByOne(Work, Generic[A, B]):
     """Call the function for each item, in this task: no task switch per item."""
 
     def __init__(
         self,
-        inbox: _Inbox[A],
+        inbox: Inbox[A],
         observer: abc.ObserverBase[B],
         function: Callable[[A], Awaitable[B]],
     ) -> None:
@@ -283,12 +153,12 @@ class _Slot(Generic[B]):
         self.error: BaseException | None = None
 
 
-class _Workers(_Work, Generic[A, B]):
+class _Workers(Work, Generic[A, B]):
     """Long-lived workers call the function; this task emits their results in order."""
 
     def __init__(
         self,
-        inbox: _Inbox[A],
+        inbox: Inbox[A],
         observer: abc.ObserverBase[B],
         function: Callable[[A], Awaitable[B]],
         concurrency: int,
