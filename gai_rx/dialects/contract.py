@@ -80,7 +80,9 @@ class Decoder(ABC):
 
     framing: ClassVar[Literal["sse", "ndjson"]] = "sse"
     text_changes_nothing: ClassVar[bool] = False
-    """A text delta leaves the decoder as it was: see `Likeness`."""
+    """A text delta leaves the decoder as it was, but for counts: see `Likeness`."""
+    counts_key: ClassVar[bytes | None] = None
+    """The key of the counts that a record with a text ends in, if they come with each."""
 
     def __init__(
         self, quirks: Quirks | None = None, *, raw: bool = False, call_prefix: str = ""
@@ -99,7 +101,9 @@ class Decoder(ABC):
         self.usage: Usage | None = None
         self._raw = raw
         self._call_prefix = call_prefix
-        self._likeness = Likeness() if self.text_changes_nothing and not raw else None
+        self._likeness = (
+            Likeness(self.counts_key) if self.text_changes_nothing and not raw else None
+        )
         self._begun = False
         self._sse = SSEDecoder() if self.framing == "sse" else None
         self._lines = NDJSONDecoder()

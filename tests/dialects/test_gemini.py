@@ -9,7 +9,7 @@ import pytest
 
 from gai_rx.dialects import DIALECTS, Quirks
 from gai_rx.dialects.gemini import GEMINI, GeminiDecoder, encode
-from gai_rx.errors import BadRequestError, ConnectionFailedError, GaiError
+from gai_rx.errors import BadRequestError, ConnectionFailedError, GaiError, ProtocolError
 from gai_rx.events import (
     AudioDelta,
     Citation,
@@ -1239,3 +1239,35 @@ def test_a_signature_of_another_provider_does_not_go_back() -> None:
     said = Message(role="assistant", parts=(TextPart(text="a", signature='{"phase": "x"}'),))
     made = encode(Request.of([user("Hi"), said]), "m", Quirks()).body
     assert made["contents"][1]["parts"] == [{"text": "a"}]
+
+
+def counting(count: int, words: list[str]) -> list[Record]:
+    """An answer as Google sends it: the counts grow with each record."""
+    return [
+        {**record(text(w)), "usageMetadata": {**USAGE, "candidatesTokenCount": count + n}}
+        for n, w in enumerate(words)
+    ]
+
+
+def test_the_counts_of_records_that_were_cut_out_are_told_at_the_end() -> None:
+    class Plain(GeminiDecoder):
+        text_changes_nothing = False
+
+    words = ["one", "two", " three", "four \u4f60", "five", "{}", "six"]
+    for ending in ([], [STOP], [{**STOP, "usageMetadata": {"trafficType": "ON_DEMAND"}}]):
+        records = body(*counting(95, words), *ending)
+        cut, plain = GeminiDecoder(), Plain()
+        events = cut.feed(records) + cut.close()
+        assert events == plain.feed(records) + plain.close()
+        assert [e.output_tokens for e in events if isinstance(e, Usage)] == [101]
+
+
+def test_counts_that_are_no_json_are_an_error_even_where_only_the_text_was_read() -> None:
+    records = body(*counting(10, ["one", "two", "three"]))
+    broken = records.replace(b'"candidatesTokenCount": 12', b'"candidatesTokenCount": 02')
+    assert broken != records
+    _, fault = decode(broken)
+    assert isinstance(fault, GaiError)
+    events, fault = decode(broken + body(STOP))
+    assert isinstance(fault, ProtocolError)
+    assert not any(isinstance(e, Finish) for e in events)

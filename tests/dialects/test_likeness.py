@@ -95,6 +95,41 @@ def test_choices_are_not_confused() -> None:
     assert (likeness.text(record("x", choice=1)), likeness.choice) == ("x", 1)
 
 
+def counted(text: str, tokens: object, **rest: object) -> bytes:
+    return json.dumps({"text": text, "of": 1, "usage": {"n": tokens}, **rest}).encode()
+
+
+def learnt_with_counts() -> Likeness:
+    likeness = Likeness(b'"usage"')
+    likeness.learn(counted("word", 12), [TextDelta(text="word")])
+    return likeness
+
+
+@pytest.mark.parametrize("tokens", [12, 13, 99, 10])
+def test_records_may_differ_in_their_counts(tokens: int) -> None:
+    assert learnt_with_counts().text(counted("x", tokens)) == "x"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        counted("x", 123),
+        counted("x", None),
+        counted("x", 12, more=1),
+        counted("x", 12).replace(b'"of": 1', b'"of": 2'),
+        counted("x", 12).replace(b'"of": 1', b'"of": 11'),
+    ],
+)
+def test_records_that_differ_in_more_are_decoded(other: bytes) -> None:
+    assert learnt_with_counts().text(other) is None
+
+
+def test_the_counts_of_the_last_record_are_kept_to_be_read() -> None:
+    likeness = learnt_with_counts()
+    likeness.text(counted("x", 34))
+    assert likeness.last == counted("x", 34)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=8))
 def test_the_answer_is_the_same_with_and_without(texts: list[str]) -> None:
     body = b"".join(b"data: " + record(t) + b"\n\n" for t in ["one", *texts])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from gai_rx.dialects.contract import Decoder, cut_reason, whole
@@ -27,6 +28,8 @@ from gai_rx.events import (
     reasoning_delta,
     text_delta,
 )
+
+from gai_rx.wire.json_text import decode_json
 
 __all__ = ["GeminiDecoder"]
 
@@ -68,6 +71,9 @@ _NOTHING: dict[str, Any] = {}
 class GeminiDecoder(Decoder):
     """The state of one answer of `streamGenerateContent`."""
 
+    text_changes_nothing = True
+    counts_key = b'"usageMetadata"'
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sse = GeminiFramer()
@@ -88,6 +94,8 @@ class GeminiDecoder(Decoder):
         """Take one record; the first branch is the hot path, a piece of text."""
         if not self._begun:
             self._on_first(record)
+        if self._likeness is not None and self._likeness.last is not None:
+            self._count_up()
         candidates = record.get("candidates")
         for candidate in candidates or ():
             content = candidate.get("content")
@@ -103,10 +111,26 @@ class GeminiDecoder(Decoder):
                 self._on_candidate(candidate)
         usage = record.get("usageMetadata")
         if usage:
-            # On Vertex AI most records tell the kind of traffic only.
-            self._told = usage if "promptTokenCount" in usage else {**self._told, **usage}
+            self._take_counts(usage)
         if not candidates or not _PLAIN_RECORD.issuperset(record):
             self._on_extras(record, name)
+
+    def _take_counts(self, usage: dict[str, Any]) -> None:
+        # On Vertex AI most records tell the kind of traffic only.
+        self._told = usage if "promptTokenCount" in usage else {**self._told, **usage}
+
+    def _count_up(self) -> None:
+        """Read the counts of the last record whose text was cut out.
+
+        Raises:
+            ProtocolError: If it was like JSON, but none.
+        """
+        likeness = self._likeness
+        if likeness is not None and likeness.last is not None:
+            data, likeness.last = likeness.last, None
+            record, _ = decode_json(data)
+            if record.get("usageMetadata"):
+                self._take_counts(record["usageMetadata"])
 
     def _on_first(self, record: dict[str, Any]) -> None:
         if record.get("error"):
@@ -356,10 +380,12 @@ class GeminiDecoder(Decoder):
             self.out[-1] = self.out[-1].model_copy(update=told)
 
     def _fail(self, error: GaiError) -> None:
-        self._read_usage()
+        with suppress(ProtocolError):  # the error that is told already
+            self._read_usage()
         super()._fail(error)
 
     def _read_usage(self) -> None:
+        self._count_up()
         told = self._told
         if any(key.endswith("TokenCount") for key in told):
             used = whole(told.get("toolUsePromptTokenCount"))
