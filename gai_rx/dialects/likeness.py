@@ -3,8 +3,8 @@
 Most of an answer is one record over and over: `{"choices": [{"delta": {"content": "…"}}], …}`.
 Where a record has, byte for byte, the beginning and the end of one that was decoded, and between
 them the body of a JSON string without escapes, decoding it could only give the same record with
-another text. Cutting the text out saves the chat dialect a third of its decoding, and Gemini's, whose
-records count tokens behind the text, as much; in dialects whose records are short, or number
+another text. Cutting the text out saves the chat dialect a third of its decoding, and as much in
+Gemini, whose records count tokens behind the text; in dialects whose records are short, or number
 themselves before the text, looking for it costs more than it saves.
 """
 

@@ -28,7 +28,6 @@ from gai_rx.events import (
     reasoning_delta,
     text_delta,
 )
-
 from gai_rx.wire.json_text import decode_json
 
 __all__ = ["GeminiDecoder"]
@@ -90,7 +89,7 @@ class GeminiDecoder(Decoder):
         self._cited: set[Citation] = set()
         self._blocked: set[str] = set()
 
-    def on_record(self, record: dict[str, Any], name: bytes) -> None:
+    def on_record(self, record: dict[str, Any], name: bytes) -> None:  # noqa: C901 - hot, so whole
         """Take one record; the first branch is the hot path, a piece of text."""
         if not self._begun:
             self._on_first(record)
