@@ -221,9 +221,10 @@ class BackpressureError(GaiError):
 
 
 class ObjectInvalidError(GaiError):
-    """The structured answer does not fit the type that was asked for."""
+    """The structured answer does not fit the type that was asked for; `text` is what came."""
 
     kind = "object_invalid"
+    text: str = ""
 
 
 class ToolError(GaiError):
@@ -239,7 +240,7 @@ class BudgetExceededError(GaiError):
 
 
 def _exponential(n: int) -> float:
-    return float(2**n)
+    return 2.0 ** min(n, 60)  # beyond that it is longer than anybody waits, and overflows
 
 
 def _linear(n: int) -> float:

@@ -533,11 +533,13 @@ def test_tools_and_their_choice() -> None:
 
 
 def test_a_schema_is_asked_for_strictly_or_as_json() -> None:
-    schema = {"type": "object"}
-    assert body(response_schema=schema, response_name="x")["response_format"] == {
-        "type": "json_schema",
-        "json_schema": {"name": "x", "schema": schema, "strict": True},
-    }
+    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    strict = {**schema, "required": ["n"], "additionalProperties": False}
+    for given, sent, is_strict in ((schema, strict, True), ({"type": "object"}, None, False)):
+        assert body(response_schema=given, response_name="x")["response_format"] == {
+            "type": "json_schema",
+            "json_schema": {"name": "x", "schema": sent or given, "strict": is_strict},
+        }
     loose = body(response_schema=schema, quirks=Quirks(json_schema=False))["response_format"]
     assert loose == {"type": "json_object"}
 

@@ -23,6 +23,7 @@ from gai_rx.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from gai_rx.schemas import closed
 
 __all__ = ["encode"]
 
@@ -78,12 +79,14 @@ def _choice(choice: str, quirks: Quirks) -> Any:
 def _format(request: Request, quirks: Quirks) -> dict[str, Any]:
     if not quirks.json_schema:
         return {"type": "json_object"}
+    schema = request.response_schema or {}
+    strict = closed(schema)
     return {
         "type": "json_schema",
         "json_schema": {
             "name": request.response_name,
-            "schema": dict(request.response_schema or {}),
-            "strict": True,
+            "schema": dict(schema) if strict is None else strict,
+            "strict": strict is not None,
         },
     }
 

@@ -1,0 +1,214 @@
+"""Targets of structured output: what type is asked for, as a JSON schema, and back to the type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from gai_rx.errors import ObjectInvalidError
+
+__all__ = ["Target", "closed", "faults"]
+
+T = TypeVar("T")
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+_WRAPPER = "value"
+# What OpenAI's strict mode takes: https://platform.openai.com/docs/guides/structured-outputs
+_CLOSED_KEYWORDS = frozenset(
+    [
+        "$defs", "$ref", "additionalProperties", "anyOf", "const", "default", "description", "enum",
+        "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maximum",
+        "minItems", "minimum", "multipleOf", "pattern", "properties", "required", "title", "type",
+    ]
+)  # fmt: skip
+_CLOSED_FORMATS = frozenset(
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
+)
+
+
+class Target(Generic[T]):
+    """A type that an answer shall have.
+
+    Args:
+        type_: A pydantic model, a dataclass, a TypedDict, any type that pydantic validates (also
+            `list[Item]`, `dict`), or a JSON schema as a mapping.
+
+    Attributes:
+        name: What the schema is called.
+        schema: The JSON schema to ask for; always of an object, since providers take no other.
+        wrapped: Whether the value asked for stands in that object under the key `value`.
+
+    A JSON schema given as such is the provider's to keep: here it is only checked that the answer
+    is JSON, and an object or a list where the schema says so.
+
+    Raises:
+        TypeError: If pydantic can not make a schema of the type.
+
+    Example:
+        >>> target = Target(list[int])
+        >>> target.schema["properties"]["value"]["type"], target.wrapped
+        ('array', True)
+        >>> target.validate({"value": [1, 2]})
+        [1, 2]
+    """
+
+    def __init__(self, type_: type[T] | Mapping[str, Any]) -> None:
+        self._adapter: TypeAdapter[Any] | None = None
+        if isinstance(type_, Mapping):
+            schema, name = dict(type_), str(type_.get("title") or "answer")
+        else:
+            self._adapter = _adapter(type_)
+            try:
+                schema = self._adapter.json_schema()
+            except Exception as error:
+                raise TypeError(f"{type_!r} has no JSON schema: {error}") from error
+            name = getattr(type_, "__name__", "answer")
+        self.name = _NOT_IN_A_NAME.sub("_", name).strip("_")[:64] or "answer"
+        schema = _inlined(schema)
+        self.wrapped = schema.get("type") != "object"
+        self.schema: dict[str, Any] = _wrap(schema) if self.wrapped else schema
+        self._plain = schema
+
+    def unwrap(self, value: Any) -> Any:
+        """The value asked for, of the object that came; None while it has not begun."""
+        if not self.wrapped:
+            return value
+        return value.get(_WRAPPER) if isinstance(value, Mapping) else None
+
+    def validate(self, value: Any, text: str = "") -> T:
+        """The object that came, as the type.
+
+        Args:
+            value: What its JSON says.
+            text: The JSON itself, which an error carries.
+
+        Raises:
+            ObjectInvalidError: If it does not fit; the message says where.
+        """
+        if self.wrapped and not (isinstance(value, Mapping) and _WRAPPER in value):
+            raise _invalid(f"expected an object with the key {_WRAPPER!r}", text)
+        inner = self.unwrap(value)
+        if self._adapter is None:
+            return cast(T, _checked_roughly(inner, self._plain, text))
+        try:
+            return cast(T, self._adapter.validate_python(inner))
+        except ValidationError as error:
+            raise _invalid(f"the object does not fit {self.name}: {faults(error)}", text) from error
+
+    def __repr__(self) -> str:
+        return f"Target({self.name})"
+
+
+@cache
+def _cached_adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
+
+
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    try:
+        return _cached_adapter(type_)
+    except TypeError:  # unhashable, as Annotated[int, [...]] is
+        return TypeAdapter(type_)
+    except Exception as error:
+        raise TypeError(f"pydantic can not validate {type_!r}: {error}") from error
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A root that is a reference, as of a model that holds itself, as what it refers to."""
+    reference, named = schema.get("$ref"), schema.get("$defs", {})
+    found = named.get(reference.rpartition("/")[2]) if isinstance(reference, str) else None
+    return {**found, "$defs": named} if found else schema
+
+
+def _wrap(schema: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {key: value for key, value in schema.items() if key != "$defs"}
+    made: dict[str, Any] = {
+        "type": "object",
+        "properties": {_WRAPPER: inner},
+        "required": [_WRAPPER],
+        "additionalProperties": False,
+    }
+    if "$defs" in schema:
+        made["$defs"] = schema["$defs"]
+    return made
+
+
+def _checked_roughly(value: Any, schema: Mapping[str, Any], text: str) -> Any:
+    wanted: dict[Any, type] = {"object": dict, "array": list, "string": str}
+    kind = wanted.get(schema.get("type"))
+    if kind is not None and not isinstance(value, kind):
+        raise _invalid(f"expected {schema['type']}, got {type(value).__name__}", text)
+    return value
+
+
+def _invalid(message: str, text: str) -> ObjectInvalidError:
+    error = ObjectInvalidError(message)
+    error.text = text
+    return error
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong, place by place, without what came: it may be anything, and long."""
+    told = error.errors(include_url=False, include_input=False, include_context=False)
+    places = [f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg']}" for e in told[:8]]
+    if len(told) > 8:
+        places.append(f"and {len(told) - 8} more")
+    return "; ".join(places)
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema as strict modes want it; None where it says more than they take.
+
+    Every object names all its properties as required and takes no others. A property that may be
+    left out has a default, which the model then writes out.
+
+    Example:
+        >>> from pydantic import BaseModel
+        >>> class Point(BaseModel):
+        ...     x: int
+        ...     y: int = 0
+        >>> closed(Point.model_json_schema())["required"]
+        ['x', 'y']
+        >>> closed({"type": "object", "additionalProperties": {"type": "integer"}}) is None
+        True
+    """
+    try:
+        return _closed(schema)
+    except _NotStrict:
+        return None
+
+
+class _NotStrict(Exception):
+    """A schema that strict modes refuse."""
+
+
+def _closed(schema: Any) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or not _CLOSED_KEYWORDS.issuperset(schema):
+        raise _NotStrict
+    if schema.get("format", "date") not in _CLOSED_FORMATS:
+        raise _NotStrict
+    made = {key: value for key, value in schema.items() if key not in ("default", "title")}
+    if "$ref" in made:
+        return {"$ref": made["$ref"]}
+    if made.get("type") == "object":
+        _close(made)
+    elif not ({"type", "anyOf", "enum", "const"} & made.keys()):
+        raise _NotStrict  # anything at all
+    for key in {"properties", "$defs"} & made.keys():
+        made[key] = {name: _closed(inner) for name, inner in made[key].items()}
+    if "items" in made:
+        made["items"] = _closed(made["items"])
+    if "anyOf" in made:
+        made["anyOf"] = [_closed(inner) for inner in made["anyOf"]]
+    return made
+
+
+def _close(made: dict[str, Any]) -> None:
+    if made.get("additionalProperties") or "properties" not in made:
+        raise _NotStrict  # free keys
+    made["required"] = list(made["properties"])
+    made["additionalProperties"] = False
