@@ -6,42 +6,42 @@ What lies below a boundary runs at its own pace; what lies above feels the inbox
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from gai_rx.errors import BackpressureError
 from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task, to_be_ended
+from gai_rx.overflow import Overflow, check_policy, make_policy
 
-__all__ = ["Boundary", "Inbox", "Overflow", "Work", "check_policy"]
+__all__ = ["Boundary", "Inbox", "Overflow", "Straight", "Work", "check_policy"]
 
 T = TypeVar("T")
 
-Overflow = Literal["block", "drop_newest", "drop_oldest", "latest", "error"]
-"""What happens to an item for which a full buffer has no room."""
-
-
-def check_policy(overflow: str) -> None:
-    """Refuse a policy that does not exist.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    known = ("block", "drop_newest", "drop_oldest", "latest", "error")
-    if overflow not in known:
-        raise ValueError(f"overflow is one of {', '.join(known)}; got {overflow!r}")
-
 
 class Inbox(Generic[T]):
-    """A bounded buffer with its policy, and how the upstream ended."""
+    """A bounded buffer with its policy, and how the upstream ended.
 
-    def __init__(self, size: int, name: str, overflow: Overflow) -> None:
+    Args:
+        size: Items that may wait.
+        name: What it belongs to, for messages.
+        overflow: What happens when more come.
+        on_drop: Called with every item that the policy drops.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        name: str,
+        overflow: Overflow,
+        on_drop: Callable[[T], object] | None = None,
+    ) -> None:
         self.buffer: Buffer[T] = Buffer(size, name)
         self.changed = asyncio.Event()
         self.ended = False
         self.error: Exception | None = None
-        self._overflow = overflow
+        self.policy = make_policy(overflow, self.buffer, on_drop)
 
     def put(self, item: T) -> None:
         """Add an item by the policy.
@@ -50,21 +50,7 @@ class Inbox(Generic[T]):
             BackpressureError: If there is no room and the policy says so.
             RuntimeError: If the item comes from another thread.
         """
-        buffer = self.buffer
-        if self._overflow == "block":
-            buffer.push(item)
-            self.changed.set()
-            return
-        buffer.check_thread()
-        if len(buffer.items) >= buffer.size:
-            if self._overflow == "drop_newest":
-                return
-            if self._overflow == "error":
-                raise BackpressureError(
-                    f"{buffer.gate.name}: no room, {buffer.size} items wait (overflow='error')"
-                )
-            buffer.items.popleft()
-        buffer.items.append(item)
+        self.policy.put(item)
         self.changed.set()
 
     def end(self, error: Exception | None = None) -> None:
@@ -85,12 +71,37 @@ class Inbox(Generic[T]):
 class Work:
     """What a boundary's own task does with its inbox; a `Pressure` of its own holds it."""
 
+    def start(self) -> None:
+        """The task is about to begin, and items may come from now on."""
+
     async def run(self, pressure: Pressure) -> None:
         """Empty the inbox until it has ended."""
         raise NotImplementedError
 
     def stop(self) -> None:
         """Let go of helpers, when the task ends for whatever reason."""
+
+
+class Straight(Work, Generic[T]):
+    """Hand each item on; the only work that goes with every policy."""
+
+    def __init__(self, inbox: Inbox[T], observer: abc.ObserverBase[T]) -> None:
+        self._inbox = inbox
+        self._on_next: Callable[[T], None] = observer.on_next
+
+    def start(self) -> None:
+        """From now on the policy may deliver as well."""
+        self._on_next = self._inbox.policy.deliver_to(self._on_next)
+
+    async def run(self, pressure: Pressure) -> None:
+        """One turn of the loop for all that wait, unless something below holds the task."""
+        inbox, take, on_next = self._inbox, self._inbox.policy.take, self._on_next
+        items, gates = inbox.buffer.items, pressure.gates
+        while await inbox.wait():
+            while items:
+                on_next(take())
+                if gates:
+                    await pressure.relieve()
 
 
 class Boundary(Generic[T]):
@@ -102,32 +113,49 @@ class Boundary(Generic[T]):
         self._work = work
         self._pressure = Pressure()
         self._upstream: abc.DisposableBase = Disposable()
+        self._task: asyncio.Task[None] | None = None
 
     def subscribe(
         self, source: Observable[T], scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
         """Start the task and subscribe above."""
-        task = start_task(self._deliver(), f"gai_rx {self._inbox.buffer.gate.name}")
-        self._upstream = source.subscribe(
-            self._take, self._inbox.end, self._inbox.end, scheduler=scheduler
-        )
+        self.start(Disposable())
+        self._upstream = source.subscribe(self.take, self.end, self.end, scheduler=scheduler)
+        return Disposable(self.dispose)
 
-        def dispose() -> None:
-            self._inbox.buffer.release()
-            self._upstream.dispose()
-            dispose_task(task, self._pressure)
+    def start(self, upstream: abc.DisposableBase) -> None:
+        """Start the task; who calls this feeds the boundary, by `take` and `end`."""
+        self._upstream = upstream
+        self._work.start()
+        self._task = start_task(self._deliver(), f"gai_rx {self._inbox.buffer.gate.name}")
 
-        return Disposable(dispose)
-
-    def _take(self, item: T) -> None:
-        if self._inbox.ended:
+    def take(self, item: T) -> None:
+        """Take an item from above; its own failure ends this boundary, not the producer."""
+        inbox = self._inbox
+        if inbox.ended:
             return
         try:
-            self._inbox.put(item)
-        except BackpressureError as error:
-            self._inbox.buffer.items.clear()
-            self._inbox.end(error)
+            inbox.put(item)
+        except Exception as error:
+            inbox.buffer.check_thread()  # another thread's fault is told there, and changes nothing
+            if inbox.ended:  # disposed while the item was being delivered
+                raise
+            inbox.buffer.items.clear()
+            inbox.end(error)
             self._upstream.dispose()
+
+    def end(self, error: Exception | None = None) -> None:
+        """The upstream has ended."""
+        if not self._inbox.ended:
+            self._inbox.end(error)
+
+    def dispose(self) -> None:
+        """End the task and the upstream, and let whoever waits above go on."""
+        self._inbox.ended = True
+        self._inbox.buffer.release()
+        self._upstream.dispose()
+        if self._task is not None:
+            dispose_task(self._task, self._pressure)
 
     async def _deliver(self) -> None:
         current.set(self._pressure)
@@ -151,5 +179,6 @@ class Boundary(Generic[T]):
             self._inbox.buffer.release()
 
     def _fail(self, error: BaseException) -> None:
+        self._inbox.ended = True
         self._upstream.dispose()
         self._observer.on_error(error)  # type: ignore[arg-type]  # CancelledError: not silence

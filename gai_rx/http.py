@@ -30,7 +30,7 @@ from gai_rx.errors import (
 )
 from gai_rx.refusals import one_line, refusal
 
-__all__ = ["Body", "Timeouts", "post"]
+__all__ = ["Body", "Timeouts", "get", "post"]
 
 _REFUSAL_LIMIT = 64 * 1024  # bytes of an error body that are read
 _RETRY_LIMIT = 86_400.0  # seconds; a provider that asks for more than a day is not believed
@@ -90,8 +90,7 @@ async def close_session() -> None:
         await found[0].aclose()
 
 
-@contextlib.asynccontextmanager
-async def post(
+def post(
     url: str,
     *,
     body: Mapping[str, Any],
@@ -99,7 +98,7 @@ async def post(
     key: tuple[str, SecretStr] | None = None,
     timeouts: Timeouts,
     proxy: str | None = None,
-) -> AsyncIterator[Body]:
+) -> contextlib.AbstractAsyncContextManager[Body]:
     """Send a request and open the answer's body; leaving the block lets go of the connection.
 
     Args:
@@ -113,12 +112,42 @@ async def post(
     Raises:
         GaiError: Of the kind that fits, for every failure up to the first byte.
     """
-    data = _encoded(body)
+    told = {"content-type": "application/json", **headers}
+    return _opened("POST", url, _encoded(body), told, key, timeouts, proxy)
+
+
+def get(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    key: tuple[str, SecretStr] | None = None,
+    timeouts: Timeouts,
+    proxy: str | None = None,
+) -> contextlib.AbstractAsyncContextManager[Body]:
+    """Ask for what is there already; everything is as with `post`, but nothing is sent.
+
+    Raises:
+        GaiError: Of the kind that fits, for every failure up to the first byte.
+    """
+    return _opened("GET", url, None, headers, key, timeouts, proxy)
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    method: str,
+    url: str,
+    data: bytes | None,
+    headers: Mapping[str, str],
+    key: tuple[str, SecretStr] | None,
+    timeouts: Timeouts,
+    proxy: str | None,
+) -> AsyncIterator[Body]:
     secrets = (key[1],) if key else ()
     watchdog = Watchdog(timeouts)
     try:
         async with asyncio.timeout(watchdog.first()):
-            response = await (await _session()).post(
+            response = await (await _session()).request(
+                method,
                 url,
                 data=data,
                 headers=_with_key(headers, key),
@@ -144,7 +173,7 @@ async def post(
 
 
 def _with_key(headers: Mapping[str, str], key: tuple[str, SecretStr] | None) -> dict[str, str]:
-    made = {"accept-encoding": "identity", "content-type": "application/json", **headers}
+    made = {"accept-encoding": "identity", **headers}
     if key is not None:
         name, secret = key
         prefix = "Bearer " if name == "authorization" else ""
@@ -262,6 +291,7 @@ class Body:
         self._content = response.content
         self._watchdog = watchdog
         self._peeked: bytes | None = None
+        self._kept: bytearray | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
         self.content_type = response.content_type
@@ -272,6 +302,11 @@ class Body:
         """The first bytes, which the next `read` will give again."""
         self._peeked = await self.read()
         return self._peeked
+
+    def keep(self) -> bytearray:
+        """All bytes of the body, as they come, what was peeked at included."""
+        self._kept = bytearray(self._peeked or b"")
+        return self._kept
 
     async def read(self) -> bytes:
         """The bytes that came since the last read, at least one; empty at the end.
@@ -291,6 +326,8 @@ class Body:
                 raise watchdog.expired from None
             raise _broken(error) from error.with_traceback(None)
         watchdog.reads()
+        if self._kept is not None:
+            self._kept += data
         return data
 
 

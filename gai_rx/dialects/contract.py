@@ -39,6 +39,8 @@ class Call:
     """Behind the base URL, with its query."""
     body: dict[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
+    resumable: bool = False
+    """Whether the rest can be asked for, should the answer break off: see `Decoder.rest_path`."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,14 @@ class Decoder(ABC):
             Likeness(self.counts_key) if self.text_changes_nothing and not raw else None
         )
         self._begun = False
+        self._mender: Mender | None = None
+        self._bytes = 0
+        self._new_body()
+
+    def _new_body(self) -> None:
         self._sse = SSEDecoder() if self.framing == "sse" else None
         self._lines = NDJSONDecoder()
         self._framer = self._sse.feed_pairs if self._sse is not None else self._line_pairs
-        self._mender: Mender | None = None
-        self._bytes = 0
 
     def feed(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes of the body; returns the events that they complete."""
@@ -206,6 +211,11 @@ class Decoder(ABC):
             self._fail(broken or self._truncated())
         return self.out if self._mender is None else self._mended()
 
+    def go_on(self) -> None:
+        """Take the rest of a broken answer from another body: a record that was cut comes again."""
+        self.fault = None
+        self._new_body()
+
     # What subclasses implement and use.
 
     @abstractmethod
@@ -217,6 +227,10 @@ class Decoder(ABC):
 
     def on_end(self) -> None:  # noqa: B027 - a hook
         """The body ended: call `finish` if what came proves that the answer is complete."""
+
+    def rest_path(self) -> str | None:
+        """Where the rest of a broken answer is to be had by GET, behind the base URL, if it is."""
+        return None
 
     def begin(self, model: Any = None, response_id: Any = None) -> None:
         """Emit `Start`, if it is not out yet."""

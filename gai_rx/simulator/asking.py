@@ -96,8 +96,8 @@ class SeenRequest:
         dialect: The wire dialect it came in.
         path: Path of the URL, decoded, without the query.
         headers: Names in lower case.
-        body: The request's JSON.
-        asked: The same, read.
+        body: The request's JSON; of a GET, what its query says.
+        asked: What it asks for, read.
         bytes_sent: Bytes of the body that were written so far.
         finished: The answer was written to its end, faults included.
         closed_early: The client went away before that.

@@ -53,11 +53,14 @@ class Delivery:
         self._name = fault.name if fault is not None else ""
         self._limit = fault.byte if fault is not None and self._name in _BREAKS else None
 
-    async def send(self, records: Iterable[Record], delay: float) -> None:
-        """Write the records, `delay` seconds before each delta, until they or the fault end."""
+    async def send(self, records: Iterable[Record], delay: float, first: int = 0) -> None:
+        """Write the records, `delay` seconds before each delta, until they or the fault end.
+
+        `first` is the position of the first record in its answer.
+        """
         deltas = 0
         try:
-            for position, record in enumerate(records):
+            for position, record in enumerate(records, first):
                 if record.delta:
                     await asyncio.sleep(delay)
                     if self._fault is not None:

@@ -1,6 +1,9 @@
 """OpenAI's responses, as the simulator speaks it.
 
 Source: https://platform.openai.com/docs/api-reference/responses-streaming.
+
+A response asked for with `background` is kept: a GET gives it again, or, with `starting_after`, its
+events from the one after that number on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from gai_rx.simulator.language import CREATED, Language, Record, Turn, sse
 from gai_rx.simulator.openai_chat import refuse
 from gai_rx.simulator.script import arguments_of, cut_up, fragments
 
-__all__ = ["OPENAI_RESPONSES"]
+__all__ = ["OPENAI_RESPONSES", "is_kept", "name_of"]
 
 _INCOMPLETE: Mapping[FinishReason, str] = {
     "length": "max_output_tokens",
@@ -86,11 +89,11 @@ class _Writer:
         reason = turn.answer.raw_reason or _INCOMPLETE.get(turn.answer.reason)
         failed = {"code": "server_error", "message": "The model failed. (simulated)"}
         return {
-            "id": turn.id("resp_", size=48),
+            "id": name_of(turn),
             "object": "response",
             "created_at": CREATED,
             "status": status,
-            "background": False,
+            "background": bool(asked.get("background")),
             "error": failed if status == "failed" else None,
             "incomplete_details": {"reason": reason} if status == "incomplete" else None,
             "instructions": asked.get("instructions"),
@@ -209,6 +212,18 @@ class _Writer:
             yield self._event(f"{kind}.delta", paced=True, **place, delta=piece)
         yield self._event(f"{kind}.done", **place, name=call.name, arguments=text)
         yield self._item("done", {**item, "status": "completed", "arguments": text})
+
+
+def name_of(turn: Turn) -> str:
+    """The id of the response."""
+    return turn.id("resp_", size=48)
+
+
+def is_kept(turn: Turn) -> bool:
+    """Whether the response is written on without its reader, who may come back for the rest."""
+    asked = turn.asked.body
+    kept = asked.get("background") is True and asked.get("store") is not False
+    return kept and turn.answer.body is None  # a recorded body has names of its own
 
 
 def records(turn: Turn) -> Iterator[Record]:

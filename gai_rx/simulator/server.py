@@ -6,7 +6,8 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Self
 
 from aiohttp import web
@@ -22,13 +23,14 @@ from gai_rx.simulator.gemini import GEMINI
 from gai_rx.simulator.language import CREATED, Language, Record, Turn
 from gai_rx.simulator.ollama import OLLAMA
 from gai_rx.simulator.openai_chat import OPENAI_CHAT
-from gai_rx.simulator.openai_responses import OPENAI_RESPONSES
+from gai_rx.simulator.openai_responses import OPENAI_RESPONSES, is_kept, name_of
 from gai_rx.simulator.script import Answer, Script
 
 __all__ = ["Simulator"]
 
 _HOST: Final = "127.0.0.1"
 _REMEMBERED: Final = 10_000
+_KEPT: Final = 1_000
 _LARGEST_REQUEST: Final = 64 * 1024 * 1024
 _ROUTES: Final[Mapping[str, Language]] = {
     "/v1/chat/completions": OPENAI_CHAT,
@@ -71,6 +73,7 @@ class Simulator:
         self._port = port
         self._count = 0
         self._struck: Counter[str] = Counter()
+        self._kept: dict[str, Turn] = {}  # responses in the background, by their id
         self._runner: web.AppRunner | None = None
         self._thread: LoopThread | None = None
         self._answering: set[asyncio.Task[Any]] = set()
@@ -96,7 +99,9 @@ class Simulator:
             return self
         app = web.Application(client_max_size=_LARGEST_REQUEST)
         for path, language in _ROUTES.items():
-            app.router.add_post(path, self._handler(language))
+            app.router.add_post(path, self._handler(language, self._handle))
+        handler = self._handler(OPENAI_RESPONSES, self._resume)
+        app.router.add_get("/v1/responses/{id}", handler, allow_head=False)
         app.router.add_get("/v1/models", _models)
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5
@@ -142,13 +147,17 @@ class Simulator:
             thread.run(self.aclose())
             thread.stop()
 
-    def _handler(self, language: Language) -> Callable[[web.Request], Any]:
+    def _handler(
+        self,
+        language: Language,
+        answer: Callable[[web.Request, Language], Awaitable[web.StreamResponse]],
+    ) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
             task = asyncio.current_task()
             assert task is not None
             self._answering.add(task)
             try:
-                return await self._handle(request, language)
+                return await answer(request, language)
             finally:
                 self._answering.discard(task)
 
@@ -161,13 +170,39 @@ class Simulator:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             told = f"expected the JSON of {language.name}: {error}"
             return _refuse(0, language, Failure("bad_request", told))
+        seen = self._note(request, language, body, asked)
+        return await self._noting(seen, self._answer(request, language, seen))
+
+    async def _resume(self, request: web.Request, language: Language) -> web.StreamResponse:
+        """The rest of a response in the background, from the event after `starting_after` on."""
+        told = dict(request.query)
+        turn = self._kept.get(request.match_info["id"])
+        after = told.get("starting_after")
+        if turn is None:
+            return _refuse(0, language, Failure("not_found", "no such response is kept"))
+        if after is not None and not after.isdecimal():
+            return _refuse(0, language, Failure("bad_request", "starting_after is a number"))
+        seen = self._note(request, language, told, turn.asked)
+        streams, first = told.get("stream") == "true", int(after or -1) + 1
+        rest = self._give(request, language, seen, turn, streams=streams, first=first)
+        return await self._noting(seen, rest)
+
+    def _note(
+        self, request: web.Request, language: Language, body: Mapping[str, Any], asked: Asked
+    ) -> SeenRequest:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self._count += 1
         seen = SeenRequest(self._count, language.name, request.path, headers, body, asked)
         self.requests.append(seen)
         del self.requests[:-_REMEMBERED]
+        return seen
+
+    async def _noting(
+        self, seen: SeenRequest, answer: Awaitable[web.StreamResponse]
+    ) -> web.StreamResponse:
+        """Give the answer, and note how it went."""
         try:
-            response = await self._answer(request, language, seen)
+            response = await answer
             seen.end(finished=True)
         except ConnectionError:
             seen.end(closed_early=True)
@@ -183,13 +218,31 @@ class Simulator:
         self, request: web.Request, language: Language, seen: SeenRequest
     ) -> web.StreamResponse:
         answer = self._next(seen.asked)
+        turn = Turn(seen.asked, answer, seen.number, self.seed)
+        if language is OPENAI_RESPONSES and is_kept(turn):
+            self._kept[name_of(turn)] = turn
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+        return await self._give(request, language, seen, turn, streams=seen.asked.stream)
+
+    async def _give(
+        self,
+        request: web.Request,
+        language: Language,
+        seen: SeenRequest,
+        turn: Turn,
+        *,
+        streams: bool,
+        first: int = 0,
+    ) -> web.StreamResponse:
+        """The answer, whole or streamed from its record `first` on."""
+        answer = turn.answer
         fault = self._fault(answer)
         await asyncio.sleep(answer.first_delay)
         if fault is not None and (failure := fault.refusal):
             return _refuse(seen.number, language, failure)
         headers = _names(language, seen.number)
-        turn = Turn(seen.asked, answer, seen.number, self.seed)
-        if not seen.asked.stream and answer.body is None:
+        if not streams and answer.body is None:
             if answer.endless:
                 told = "an endless answer can only be streamed"
                 return _refuse(seen.number, language, Failure("bad_request", told))
@@ -202,7 +255,7 @@ class Simulator:
         if fault is None or fault.name != "empty":
             records = _replayed(answer) if replayed else language.records(turn)
             delivery = Delivery(request, response, seen, fault, language)
-            await delivery.send(records, answer.delay)
+            await delivery.send(islice(records, first, None), answer.delay, first)
         if not seen.finished:
             await response.write_eof()
         return response

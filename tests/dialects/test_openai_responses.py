@@ -487,8 +487,11 @@ def test_tools_their_choice_and_a_schema() -> None:
         "type": "json_schema",
         "name": "answer",
         "schema": {"type": "object"},
-        "strict": True,
+        "strict": False,
     }
+    closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    made = body(response_schema={"type": "object", "properties": {}})["text"]["format"]
+    assert (made["schema"], made["strict"]) == (closed, True)
     assert body(tool_choice="required")["tool_choice"] == "required"
 
 

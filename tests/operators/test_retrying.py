@@ -1,10 +1,12 @@
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import reactivex as rx
 from reactivex import Observable
+from reactivex.scheduler import ImmediateScheduler
 from reactivex.testing import TestScheduler
 
 from gai_rx import (
@@ -22,11 +24,12 @@ from gai_rx import (
     StreamEvent,
     TextDelta,
     TimedOutError,
-    ToolResult,
     TruncatedError,
     Usage,
     connection,
+    events,
     overloaded,
+    quota,
     rate_limit,
     server,
     timeout,
@@ -190,6 +193,54 @@ def test_a_computed_delay_is_cut_to_max_delay() -> None:
     assert [item.delay for item in run.items] == [2, 3, 3]
 
 
+def test_a_share_as_jitter_takes_some_of_the_delay_away() -> None:
+    delays: list[float] = []
+    for _ in range(20):
+        stream = in_turn(rx.throw(BUSY), rx.empty())
+        delays += [item.delay for item in Run(stream.pipe(retry_on(rate_limit, jitter=0.5))).items]
+    assert all(1 <= delay <= 2 for delay in delays)
+    assert len(set(delays)) > 1
+
+
+@pytest.mark.parametrize(("jittered", "delay"), [(1e9, 120.0), (-1.0, 0.0), (math.nan, 0.0)])
+def test_jitter_can_not_leave_the_limits(jittered: float, delay: float) -> None:
+    stream = in_turn(rx.throw(BUSY), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, jitter=lambda _: jittered)))
+    assert [item.delay for item in run.items] == [delay]
+
+
+def test_very_many_attempts_do_not_overflow_the_back_off() -> None:
+    run = Run(in_turn(rx.throw(BUSY)).pipe(retry_on(rate_limit, attempts=1100, max_delay=0.01)))
+    assert run.error is BUSY
+
+
+def test_a_matcher_respects_an_error_that_says_that_asking_again_is_useless() -> None:
+    error = ConnectionFailedError("no certificate that this machine trusts", retryable=False)
+    run = Run(in_turn(rx.throw(error)).pipe(retry_on(transient | connection)))
+    assert (run.error, run.items) == (error, [])
+    own_word = Run(in_turn(rx.throw(error)).pipe(retry_on(ConnectionFailedError)))
+    assert len(own_word.items) == 2
+
+
+def test_a_matcher_takes_a_kind_that_is_never_worth_it_by_itself() -> None:
+    run = Run(in_turn(rx.throw(QuotaError("no money")), rx.empty()).pipe(retry_on(quota)))
+    assert run.completed
+
+
+def test_the_clock_may_call_back_at_once() -> None:
+    now = retry_on(rate_limit, jitter=lambda _: 0.0, scheduler=ImmediateScheduler())
+    run = Run(in_turn(rx.throw(BUSY), rx.of(1, 2), of_events=False).pipe(now))
+    assert (run.items, run.completed) == ([1, 2], True)
+
+
+def test_errors_above_and_below_are_told_once_each() -> None:
+    first, second = RateLimitError("first"), RateLimitError("second")
+    stream = in_turn(rx.throw(first), rx.throw(second))
+    run = Run(stream.pipe(retry_on(rate_limit, attempts=2), retry_on(rate_limit, attempts=3)))
+    assert run.error is second
+    assert second.attempts == (first,)
+
+
 def test_jitter_changes_a_computed_delay() -> None:
     stream = in_turn(rx.throw(BUSY), rx.empty())
     run = Run(stream.pipe(retry_on(rate_limit, jitter=lambda delay: delay / 4)))
@@ -253,8 +304,74 @@ def test_restart_asks_again_after_output_and_says_so() -> None:
     ]
 
 
-def test_restart_never_runs_a_tool_again() -> None:
-    stream = in_turn(fails(BUSY, Start(), ToolResult(id="1")), rx.empty())
+def test_restart_begins_anew_by_itself_where_no_start_comes() -> None:
+    stream = in_turn(fails(BUSY, EVENTS["a"]), rx.of(Usage(), EVENTS["b"], EVENTS["c"]))
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
+    assert run.items[2:] == [
+        again(Usage()),
+        Start(attempt=2),
+        again(EVENTS["b"]),
+        again(EVENTS["c"]),
+    ]
+
+
+def test_restart_takes_back_what_an_empty_answer_does_not_repeat() -> None:
+    stream = in_turn(fails(BUSY, EVENTS["a"]), rx.empty())
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
+    assert run.items[2:] == [Start(attempt=2)]
+    assert run.completed
+
+
+def test_restart_begins_every_one_of_several_streams_anew() -> None:
+    def of(stream_id: str, event: StreamEvent) -> StreamEvent:
+        return event.model_copy(update={"stream_id": stream_id})
+
+    a, b, c = EVENTS["a"], EVENTS["b"], EVENTS["c"]
+    stream = in_turn(
+        fails(BUSY, of("x", Start()), of("x", a), of("y", b), of("z", c)),
+        rx.of(of("y", b), of("x", Start()), of("x", a)),
+    )
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
+    assert run.items[5:] == [
+        of("y", Start(attempt=2)),
+        again(of("y", b)),
+        of("x", Start(attempt=2)),
+        again(of("x", a)),
+        of("z", Start(attempt=2)),
+    ]
+
+
+def test_attempts_count_on_over_two_retries() -> None:
+    stream = in_turn(
+        rx.throw(BUSY),
+        fails(TruncatedError("cut"), Start(), EVENTS["a"]),
+        rx.of(Start(), EVENTS["b"]),
+    )
+    once, restart = retry_on(rate_limit), retry_on(truncated, after_output="restart")
+    run = Run(stream.pipe(once, restart))
+    numbers = [item.attempt for item in run.items]
+    assert numbers == [2, 2, 2, 3, 3, 3]
+    assert run.items[-2:] == [Start(attempt=3), again(EVENTS["b"], 3)]
+
+
+def test_a_start_of_a_later_step_leaves_the_steps_before_it_output() -> None:
+    anew = Start(attempt=2, step=1)
+    stream = in_turn(fails(BUSY, Start(), EVENTS["a"], anew), rx.empty())
+    assert Run(stream.pipe(retry_on(rate_limit))).error is BUSY
+
+
+def test_an_answer_that_was_taken_back_above_is_no_output() -> None:
+    stream = in_turn(
+        fails(BUSY, Start(), EVENTS["a"], Start(attempt=2)), rx.of(Start(), EVENTS["b"])
+    )
+    run = Run(stream.pipe(retry_on(rate_limit)))
+    assert run.items[-2:] == [Start(attempt=3), again(EVENTS["b"], 3)]
+
+
+@pytest.mark.parametrize("kind", ["ToolProgress", "ToolResult"])
+def test_restart_never_runs_a_tool_again(kind: str) -> None:
+    event = getattr(events, kind)(id="1")
+    stream = in_turn(fails(BUSY, Start(), event), rx.empty())
     run = Run(stream.pipe(retry_on(rate_limit, after_output="restart")))
     assert run.error is BUSY
 
@@ -281,20 +398,50 @@ def test_resume_goes_on_where_the_provider_can() -> None:
     assert run.items == [Start(), EVENTS["a"], told(error, 0.5), EVENTS["b"], EVENTS["F"]]
 
 
-def test_resume_fails_where_the_provider_can_not() -> None:
-    stream = in_turn(fails(BUSY, EVENTS["a"]), rx.empty())
+def test_resume_fails_where_the_provider_can_not_and_says_so() -> None:
+    error = RateLimitError("busy", provider="groq")
+    stream = in_turn(fails(error, EVENTS["a"]), rx.empty())
     run = Run(stream.pipe(retry_on(rate_limit, after_output="resume")))
-    assert run.error is BUSY
+    assert run.error is error
+    assert "groq does not continue this answer" in error.__notes__[0]
 
 
-def test_resume_before_any_output_asks_anew() -> None:
-    error = TruncatedError("cut", resume=lambda: rx.throw(ValueError("resumed")))
-    run = Run(
-        in_turn(fails(error, Start()), rx.of(Start(), EVENTS["a"])).pipe(
-            retry_on(truncated, after_output="resume")
-        )
-    )
+def test_resume_asks_anew_where_nothing_has_come_and_nothing_can_go_on() -> None:
+    stream = in_turn(rx.throw(BUSY), rx.of(Start(), EVENTS["a"]))
+    run = Run(stream.pipe(retry_on(rate_limit, after_output="resume")))
     assert run.items[-2:] == [Start(attempt=2), again(EVENTS["a"])]
+
+
+def test_resume_goes_on_before_the_first_output_too_for_the_answer_is_being_written() -> None:
+    error = TruncatedError("cut", resume=lambda: rx.of(Start(), EVENTS["a"]))
+    stream = in_turn(fails(error, Start()), rx.throw(ValueError("asked anew")))
+    run = Run(stream.pipe(retry_on(truncated, after_output="resume")))
+    assert run.items == [Start(), told(error, 0.5), EVENTS["a"]]
+
+
+def test_what_is_resumed_belongs_to_the_attempt_that_it_continues() -> None:
+    error = TruncatedError("cut", resume=lambda: rx.of(Start(), EVENTS["b"]))
+    stream = in_turn(rx.throw(BUSY), fails(error, Start(), EVENTS["a"]))
+    run = Run(stream.pipe(retry_on(transient, after_output="resume")))
+    assert run.items == [
+        told(BUSY, 2),
+        Start(attempt=2),
+        again(EVENTS["a"]),
+        told(error, 0.5, attempt=3),
+        again(EVENTS["b"]),
+    ]
+    assert run.completed
+
+
+def test_an_answer_is_resumed_as_often_as_attempts_allow() -> None:
+    errors = [TruncatedError("first"), TruncatedError("second"), TruncatedError("third")]
+    parts = [fails(error, Start(), EVENTS[text]) for error, text in zip(errors, "abc", strict=True)]
+    for error, part in zip(errors, parts[1:], strict=False):
+        error.resume = lambda part=part: part
+    run = Run(in_turn(parts[0]).pipe(retry_on(truncated, after_output="resume")))
+    assert [e.text for e in run.items if isinstance(e, TextDelta)] == ["a", "b", "c"]
+    assert run.error is errors[2]
+    assert errors[2].attempts == (errors[0], errors[1])
 
 
 # never retried
@@ -405,7 +552,11 @@ async def test_each_subscription_has_its_own_attempts() -> None:
         ((int,), {}, TypeError, "can not match"),
         ((KeyboardInterrupt,), {}, TypeError, "can not match"),
         ((rate_limit,), {"attempts": 0}, ValueError, "at least 1"),
+        ((rate_limit,), {"attempts": 2.5}, ValueError, "at least 1"),
         ((rate_limit,), {"after_output": "go on"}, ValueError, "go on"),
+        ((rate_limit,), {"max_delay": -1}, ValueError, "at least 0"),
+        ((rate_limit,), {"max_delay": math.nan}, ValueError, "at least 0"),
+        ((rate_limit,), {"jitter": 1.5}, ValueError, "from 0 to 1"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(

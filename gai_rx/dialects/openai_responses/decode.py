@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from typing import Any, ClassVar
@@ -56,6 +57,7 @@ _NO_NEWS = {f"response.{of}.{phase}" for of, phases in _PHASES.items() for phase
 _NO_NEWS |= {"keepalive", "ping"}
 _NOWHERE = -1
 _COUNTED = 2  # numbers in a row, after which a server is believed to count its events
+_ID = re.compile(r"[\w-]{1,200}", re.ASCII)  # what may stand in a URL as it came
 
 
 class ResponsesDecoder(Decoder):
@@ -66,6 +68,7 @@ class ResponsesDecoder(Decoder):
         self._next: int | None = 0  # number of the next event; None where they have none
         self._first = 0
         self._last: dict[str, Any] = {}
+        self._id: str | None = None  # of a response that the server keeps
         # The message that text comes for now: its index, its block, what it has said.
         self._at: Any = _NOWHERE
         self._block = 0
@@ -147,6 +150,14 @@ class ResponsesDecoder(Decoder):
         response = record.get("response") or {}
         self.begin(response.get("model"), response.get("id"))
         self._calls.offer(response.get("tools"))
+        id = _name(response.get("id")) or ""
+        self._id = id if response.get("background") is True and _ID.fullmatch(id) else None
+
+    def rest_path(self) -> str | None:
+        """Where the events after the last one are: with a server that counts and keeps them."""
+        if self._id is None or self._next is None or self._next - self._first < _COUNTED:
+            return None
+        return f"/responses/{self._id}?stream=true&starting_after={self._next - 1}"
 
     # Messages.
 

@@ -21,6 +21,7 @@ from gai_rx.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from gai_rx.schemas import closed
 from gai_rx.wire.json_text import decode_json
 
 __all__ = ["encode"]
@@ -62,7 +63,9 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     wants = request.reasoning_effort is not None or body.get("store") is False
     if wants and _ENCRYPTED not in (body.get("include") or ()):
         body["include"] = [*(body.get("include") or ()), _ENCRYPTED]
-    return Call("/responses", body)
+    # In the background the provider writes on without us, into its store.
+    resumable = body.get("background") is True and body.get("store") is not False
+    return Call("/responses", body, resumable=resumable)
 
 
 def _choice(choice: str | None) -> Any:
@@ -74,11 +77,13 @@ def _choice(choice: str | None) -> Any:
 def _format(request: Request, quirks: Quirks) -> dict[str, Any]:
     if not quirks.json_schema:
         return {"type": "json_object"}
+    schema = request.response_schema or {}
+    strict = closed(schema)
     return {
         "type": "json_schema",
         "name": request.response_name,
-        "schema": dict(request.response_schema or {}),
-        "strict": True,
+        "schema": dict(schema) if strict is None else strict,
+        "strict": strict is not None,
     }
 
 
