@@ -7,8 +7,17 @@ import concurrent.futures
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from reactivex import Observable, abc
@@ -17,7 +26,7 @@ from reactivex.scheduler import NewThreadScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from gai_rx.errors import BackpressureError
-from gai_rx.flow import Buffer, current
+from gai_rx.flow import Buffer, current, produce
 from gai_rx.portal import Portal, refuse_blocking, running_loop
 
 __all__ = ["Operator", "Stream", "clock", "lift", "loop_scheduler", "seconds"]
@@ -39,6 +48,9 @@ M = TypeVar("M")
 
 _ITERATE_AHEAD = 64
 """Items `for` and `async for` take in before they hold the producer: one loop turn for many."""
+
+_LET_OTHERS = 256
+"""Items of an iterable that are emitted before the loop has its turn."""
 
 # Stock operators after which a stream of events is still one.
 _KEEP_EVENTS = frozenset(
@@ -125,6 +137,28 @@ class Stream(Observable[T_co]):
             return source.subscribe(observer, scheduler=scheduler)
 
         return Stream(subscribe, stages=(type(source).__name__,), of_events=of_events)
+
+    @classmethod
+    def from_iterable(cls, items: Iterable[T] | AsyncIterable[T]) -> Stream[T]:
+        """Emit items as fast as they are taken: a slow subscriber holds the iteration.
+
+            from_iterable([a, b, c])    a-b-c-|
+
+        RxPY's own `from_iterable` can not be held: behind it a bounded buffer overruns.
+
+        Args:
+            items: Iterated anew for each subscription; asynchronous ones too. Of a one-time
+                iterator the second subscription gets what the first has left.
+
+        Example:
+            >>> Stream.from_iterable(["Hi", "there"]).to_list().run()
+            ['Hi', 'there']
+        """
+        make = _async_items if isinstance(items, AsyncIterable) else _items
+        return Stream(
+            produce(partial(make, items), "from_iterable"),  # type: ignore[arg-type]
+            stages=("from_iterable",),
+        )
 
     def subscribe(
         self,
@@ -360,6 +394,24 @@ class Stream(Observable[T_co]):
                     made = _wrapped(made, result, stock or _own_name(operator))
                 result = made
             return result
+
+
+async def _items(items: Iterable[T]) -> AsyncGenerator[Sequence[T], None]:
+    for number, item in enumerate(items):
+        yield (item,)
+        if number % _LET_OTHERS == _LET_OTHERS - 1:
+            await asyncio.sleep(0)
+
+
+async def _async_items(items: AsyncIterable[T]) -> AsyncGenerator[Sequence[T], None]:
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            yield (item,)
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _wrapped(made: Observable[T], source: object, stage: str) -> Stream[T]:

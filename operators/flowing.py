@@ -5,54 +5,80 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from inspect import isawaitable
+from typing import Any, Generic, TypeVar, overload
 
 from reactivex import Observable, abc
 
-from gai_rx.boundary import Boundary, Inbox, Overflow, Work, check_policy
+from gai_rx.boundary import Boundary, Inbox, Overflow, Straight, Work, check_policy
 from gai_rx.flow import Buffer, Pressure, current, start_task, to_be_ended
 from gai_rx.stream import Operator, Stream, lift
 
-__all__ = ["Overflow", "map_async", "relay"]
+__all__ = ["Overflow", "map_async", "relay", "stage"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
 
+_QUEUE = 16
 
-def relay(size: int = 64, *, overflow: Overflow = "block") -> Callable[[Observable[T]], Stream[T]]:
+
+def relay(
+    size: int = 64,
+    *,
+    overflow: Overflow = "block",
+    on_drop: Callable[[Any], object] | None = None,
+) -> Callable[[Observable[T]], Stream[T]]:
     """Let what is below run at its own pace, behind a bounded buffer.
 
         source              -a-b-c-d-|
         relay(2)            -a---b---c---d|      a slow subscriber holds the source
         ... "drop_newest"   -a---b---|           or loses items, by name
+        ... "conflate"      -a---bcd-|           or gets fewer, longer pieces
+
+    When no room is left, `overflow` says what happens to the item that comes:
+
+    - `block`: it still goes in, and its producer is held until half of the room is free.
+    - `drop_newest`: it is dropped. `drop_oldest`: the one that has waited longest is.
+    - `latest`: of all that may be dropped only the newest waits, at any time.
+    - `conflate`: neighbouring pieces that wait become one: strings, and deltas of one kind, stream,
+      step, attempt, choice and block, with the same metadata and without a signature. Text stays
+      whole and in order. Pieces that can not be joined hold the producer, as 32 MiB of text do.
+    - `error`: the stream ends with `BackpressureError`, and what waits is lost.
+    - `caller_runs`: the oldest items go on in the producer's own turn until there is room, in
+      order; what is full further below then holds the producer itself.
+
+    Of events, policies that drop lose deltas without a signature, `ToolProgress` and `Raw`; another
+    event takes the place of one of these, and if none waits it holds the producer.
 
     Args:
         size: Items that may wait.
-        overflow: When no room is left: `block` holds the producer; `drop_newest` drops the item
-            that comes, `drop_oldest` the one that has waited longest; `latest` keeps one item;
-            `error` fails with `BackpressureError`. Text deltas do not bear dropping.
+        overflow: What happens when no room is left.
+        on_drop: Called with every item that is dropped; its exception ends the stream with it.
 
     Raises:
         ValueError: At once, if `size` is below 1 or the policy is unknown.
+        BackpressureError: Through on_error, by `error`, or if a source that can not be held
+            overruns the buffer.
 
     Example:
         >>> import reactivex as rx
         >>> from gai_rx import Stream
         >>> Stream.of(rx.of(1, 2, 3)).pipe(relay(2)).to_list().run()
         [1, 2, 3]
+        >>> Stream.of(rx.of("a", "b", "c")).pipe(relay(1, overflow="conflate")).to_list().run()
+        ['abc']
     """
     check_policy(overflow)
-    room = 1 if overflow == "latest" else size
-    Buffer[Any](room, "relay")  # a bad size fails here, not at the first subscription
+    Buffer[Any](size, "relay")  # a bad size fails here, not at the first subscription
 
     def subscribe(
         source: Observable[T],
         observer: abc.ObserverBase[T],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        inbox: Inbox[T] = Inbox(room, f"relay({size})", overflow)
-        return Boundary(inbox, observer, _Straight(inbox, observer)).subscribe(source, scheduler)
+        inbox: Inbox[T] = Inbox(size, f"relay({size})", overflow, on_drop)
+        return Boundary(inbox, observer, Straight(inbox, observer)).subscribe(source, scheduler)
 
     stage = f"relay({size})" if overflow == "block" else f"relay({size}, overflow={overflow!r})"
     return lift(stage, subscribe, keeps_events=True)
@@ -71,7 +97,8 @@ def map_async(
     Args:
         function: An async function; its exception ends the stream with it.
         concurrency: Most calls at once; results keep the items' order.
-        queue: Items that may wait for a free call; `concurrency` when None.
+        queue: Items that may wait for a free call; 16, or `concurrency` if that is more, when None.
+            With a queue of one a quick function costs a task switch for each item.
 
     Raises:
         ValueError: At once, if `concurrency` or `queue` is below 1.
@@ -86,16 +113,66 @@ def map_async(
     """
     if concurrency < 1:
         raise ValueError(f"map_async(concurrency=…) is at least 1, got {concurrency}")
-    room = concurrency if queue is None else queue
-    name = getattr(function, "__name__", type(function).__name__)
-    Buffer[A](room, "map_async")  # a bad size fails here, not at the first subscription
+    room = max(_QUEUE, concurrency) if queue is None else queue
+    return _calling(f"map_async({_name(function)})", function, concurrency, room)
+
+
+@overload
+def stage(
+    function: Callable[[A], Awaitable[B]], queue: int = 50, workers: int = 1
+) -> Operator[A, B]: ...
+@overload
+def stage(function: Callable[[A], B], queue: int = 50, workers: int = 1) -> Operator[A, B]: ...
+def stage(function: Callable[[A], Any], queue: int = 50, workers: int = 1) -> Operator[A, Any]:
+    """One stage of a pipeline: a queue of its own, and workers that turn each item into another.
+
+        source       -a-b-c-|
+        stage(f)     --A-B-C|
+
+    Stages run beside each other, each at its own pace; a full queue holds the stage above it, up to
+    the provider's socket. Results keep the items' order. At the end of the source every stage
+    empties its queue before it completes, and dispose ends all of them.
+
+    Args:
+        function: Makes one item of each, plain or async; its exception ends the stream with it. A
+            plain one runs in the event loop, so one that blocks goes into `asyncio.to_thread`.
+        queue: Items that may wait for a worker.
+        workers: Most calls at once; more than one help async functions only.
+
+    Raises:
+        ValueError: At once, if `queue` or `workers` is below 1.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from gai_rx import Stream
+        >>> words = Stream.of(rx.of("a", "b", "c"))
+        >>> words.pipe(stage(str.upper, queue=20), stage(ord, queue=10)).to_list().run()
+        [65, 66, 67]
+    """
+    if workers < 1:
+        raise ValueError(f"stage(workers=…) is at least 1, got {workers}")
+
+    async def call(item: A) -> Any:
+        made = function(item)
+        return await made if isawaitable(made) else made
+
+    return _calling(f"stage({_name(function)}, queue={queue})", call, workers, queue)
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _calling(
+    shown: str, function: Callable[[A], Awaitable[B]], concurrency: int, room: int
+) -> Operator[A, B]:
+    """The operator that calls an async function for each item, behind an inbox of `room` items."""
+    Buffer[A](room, shown)  # a bad size fails here, not at the first subscription
 
     def subscribe(
-        source: Observable[A],
-        observer: abc.ObserverBase[B],
-        scheduler: abc.SchedulerBase | None,
+        source: Observable[A], observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        inbox: Inbox[A] = Inbox(room, f"map_async({name})", "block")
+        inbox: Inbox[A] = Inbox(room, shown, "block")
         work: Work = (
             _OneByOne(inbox, observer, function)
             if concurrency == 1
@@ -103,22 +180,7 @@ def map_async(
         )
         return Boundary(inbox, observer, work).subscribe(source, scheduler)
 
-    return lift(f"map_async({name})", subscribe)
-
-
-class _Straight(Work, Generic[T]):
-    """Hand each item on."""
-
-    def __init__(self, inbox: Inbox[T], observer: abc.ObserverBase[T]) -> None:
-        self._inbox = inbox
-        self._observer = observer
-
-    async def run(self, pressure: Pressure) -> None:
-        inbox, on_next = self._inbox, self._observer.on_next
-        while await inbox.wait():
-            on_next(inbox.buffer.pop())
-            if pressure.gates:
-                await pressure.relieve()
+    return lift(shown, subscribe)
 
 
 class _OneByOne(Work, Generic[A, B]):

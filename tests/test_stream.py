@@ -5,7 +5,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, assert_type
 
 import pytest
@@ -419,3 +419,60 @@ def test_fluent_operators_of_rxpy_keep_working() -> None:
         "1",
         "3",
     ]
+
+
+async def test_an_iterable_is_held_by_a_slow_subscriber_as_a_provider_is() -> None:
+    taken = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal taken
+        for n in range(1, 1001):
+            taken = n
+            yield n
+
+    async def slow(n: int) -> int:
+        assert taken - n < 8
+        await asyncio.sleep(0)
+        return n
+
+    stream = Stream.from_iterable(numbers()).pipe(map_async(slow, queue=2), ops.to_list())
+    assert await stream == list(range(1, 1001))
+
+
+async def test_an_asynchronous_iterable_is_closed_when_its_stream_is_left() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    assert await Stream.from_iterable(endless()).pipe(ops.take(3), ops.to_list()) == [1, 1, 1]
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_an_iterable_is_iterated_anew_by_each_subscriber_and_lets_others_run() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(other())
+    stream = Stream.from_iterable(range(2000))
+    assert await stream == await stream == 1999
+    assert turns > 10
+    task.cancel()
+
+
+def test_an_error_of_an_iterable_ends_the_stream() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Stream.from_iterable(broken()).run()

@@ -5,9 +5,10 @@ import pytest
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
-from gai_rx import Start, TextDelta
+from gai_rx import Finish, Start, StepFinish, TextDelta
 from gai_rx.flow import Buffer
 from gai_rx.operators import batch, map_async, text_only
+from gai_rx.operators.batching import batch_text
 from tests.operators.marbles import EVENTS, check, diagram
 from tests.operators.sources import Source, Timers, settle
 
@@ -143,7 +144,7 @@ async def test_a_slow_consumer_of_lists_holds_the_source() -> None:
     async def slow(_: list[int]) -> None:
         await open_gate.wait()
 
-    subscription = source.stream.pipe(batch(10), map_async(slow)).subscribe()
+    subscription = source.stream.pipe(batch(10), map_async(slow, queue=1)).subscribe()
     await settle(200)
     assert source.pulled <= 30
     subscription.dispose()
@@ -181,6 +182,12 @@ def test_no_limit_at_all_is_refused_at_once() -> None:
         batch()
 
 
+@pytest.mark.parametrize("limits", [{"count": 2.5}, {"chars": True}, {"seconds": "1"}])
+def test_a_limit_that_is_no_number_is_refused_at_once(limits: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(limits))):
+        batch(**limits)
+
+
 def test_batch_shows_its_limits() -> None:
     stream = Source().stream.pipe(text_only(), batch(10, seconds=0.5, chars=80))
     assert repr(stream) == "Stream(source | text_only() | batch(10, seconds=0.5, chars=80))"
@@ -189,3 +196,157 @@ def test_batch_shows_its_limits() -> None:
 async def test_lists_of_strings_and_events_hold_the_items_themselves() -> None:
     delta = TextDelta(text="a")
     assert (await Source([delta]).stream.pipe(batch(2)))[0] is delta
+
+
+# Texts.
+
+
+async def texts(*items: Any, chars: int = 100) -> list[str]:
+    return await Source(items).stream.pipe(batch_text(chars)).to_list()
+
+
+def said(text: str, **fields: Any) -> TextDelta:
+    return TextDelta(text=text, **fields)
+
+
+def test_batch_text_joins_pieces_until_they_are_long_enough() -> None:
+    check(batch_text(2), *diagram(batch_text), into={"A": "ab", "B": "cd", "e": "e"})
+
+
+def test_a_piece_longer_than_the_limit_is_not_cut() -> None:
+    check(batch_text(3), "-ab-cdef-|", "----X----|", into={"X": "abcdef"})
+
+
+def test_a_text_goes_on_after_its_time() -> None:
+    check(batch_text(seconds=3), "-a-b-----c-|", "----X------(c|)", into={"X": "ab", "c": "c"})
+
+
+def test_the_first_limit_of_a_text_wins_and_starts_the_time_anew() -> None:
+    check(
+        batch_text(2, seconds=4),
+        "-a-b-c-----|",
+        "---X-----c-|",
+        into={"X": "ab", "c": "c"},
+    )
+
+
+def test_a_text_goes_on_before_an_error() -> None:
+    check(batch_text(9), "-a-b-#", "-----(X#)", into={"X": "ab"}, error=ERROR)
+
+
+async def test_texts_are_made_of_the_first_choices_text() -> None:
+    items = [Start(), said("a"), EVENTS["r"], said("x", choice=1), EVENTS["U"], said("b")]
+    assert await texts(*items) == ["ab"]
+
+
+async def test_the_texts_of_streams_are_not_joined() -> None:
+    items = [said("a", stream_id="1"), said("x", stream_id="2"), said("b", stream_id="1")]
+    assert await texts(*items, chars=2) == ["ab", "x"]
+
+
+async def test_each_streams_text_has_a_time_of_its_own() -> None:
+    values = {"a": said("a", stream_id="1"), "x": said("x", stream_id="2")}
+    into = {"A": "aa", "X": "x"}
+    check(batch_text(seconds=4), "-a-x-a-----|", "-----A-X---|", values=values, into=into)
+
+
+async def test_a_finish_sends_its_streams_text_on() -> None:
+    values = {
+        "a": said("a", stream_id="1"),
+        "x": said("x", stream_id="2"),
+        "F": Finish(reason="stop", stream_id="1"),
+        "s": StepFinish(number=0, stream_id="1"),
+    }
+    check(batch_text(9), "-a-x-s-F-|", "-------a-(x|)", values=values, into={"a": "a", "x": "x"})
+
+
+async def test_what_an_answer_had_said_is_dropped_when_it_begins_anew() -> None:
+    items = [
+        said("kept "),
+        said("void", step=1),
+        said("other", stream_id="2"),
+        Start(attempt=2, step=1),
+        said("new", step=1),
+    ]
+    assert await texts(*items) == ["kept new", "other"]
+    assert await texts(said("void"), Start(attempt=2), said("new")) == ["new"]
+    assert await texts(said("a"), Start(), said("b")) == ["ab"]
+
+
+async def test_what_is_left_of_an_answer_that_begins_anew_counts_and_keeps_its_time() -> None:
+    values = {
+        "a": said("a"),
+        "v": said("void", step=1),
+        "S": Start(attempt=2, step=1),
+        "b": said("bcd", step=1),
+    }
+    operator = batch_text(6, seconds=8)
+    check(operator, "-a-v-S-b---|", "---------X-|", values=values, into={"X": "abcd"})
+
+
+async def test_a_full_buffer_below_a_texts_timer_holds_the_source_at_its_next_piece() -> None:
+    scheduler, source, buffer = TestScheduler(), Source(endless=True), Buffer[Any](1, "below")
+    operator = batch_text(seconds=1, scheduler=scheduler)
+    subscription = source.stream.pipe(ops.map(str), operator).subscribe(buffer.push)
+    await settle(50)
+    free = source.pulled
+    assert free > 10
+    scheduler.advance_to(2)
+    assert buffer.items[0].startswith("12345")
+    await settle(50)
+    assert source.pulled <= free + 1
+    buffer.pop()
+    await settle(50)
+    assert source.pulled > free + 10
+    subscription.dispose()
+
+
+async def test_a_subscriber_that_raises_at_a_texts_timer_gets_its_own_error() -> None:
+    scheduler, source, seen = TestScheduler(), Source(endless=True), list[Any]()
+
+    def on_next(_: Any) -> None:
+        raise ERROR
+
+    operator = batch_text(seconds=1, scheduler=scheduler)
+    source.stream.pipe(ops.map(str), operator).subscribe(on_next, seen.append)
+    await settle()
+    scheduler.advance_to(2)
+    await settle()
+    assert seen == [ERROR]
+    assert source.closed == 1
+
+
+async def test_disposed_the_timers_of_texts_are_gone() -> None:
+    timers, seen = Timers(), list[Any]()
+    items = [said("a", stream_id="1"), said("x", stream_id="2"), said("b", stream_id="1")]
+    never = Source(items, endless=True).stream
+    subscription = never.pipe(batch_text(seconds=1, scheduler=timers)).subscribe(seen.append)
+    await settle()
+    assert (len(timers.made), timers.pending) == (2, 2)
+    subscription.dispose()
+    assert timers.pending == 0
+
+
+def test_batch_text_shows_and_checks_its_limits() -> None:
+    stream = Source().stream.pipe(batch_text(80, seconds=0.5))
+    assert repr(stream) == "Stream(source | batch_text(80, seconds=0.5))"
+    with pytest.raises(ValueError, match="chars or seconds"):
+        batch_text()
+    with pytest.raises(ValueError, match=r"chars=…\) must be above 0, got 0"):
+        batch_text(0)
+
+
+@pytest.mark.parametrize("operator", [batch, batch_text])
+async def test_two_subscriptions_share_nothing(operator: Any) -> None:
+    stream = Source(["a", "b", "c"]).stream.pipe(operator(2))
+    first, second = await asyncio.gather(stream.to_list(), stream.to_list())
+    assert first == second
+    assert len(first) == 2
+
+
+async def test_a_kilobyte_of_text_or_ten_events() -> None:
+    events = [said("x" * 100, block=n) for n in range(25)]
+    lists = await Source(events).stream.pipe(batch(10)).to_list()
+    assert [len(found) for found in lists] == [10, 10, 5]
+    lists = await Source(events).stream.pipe(batch(size_bytes=1024)).to_list()
+    assert [len(found) for found in lists] == [11, 11, 3]

@@ -462,7 +462,7 @@ async def test_a_slow_subscriber_of_the_whole_holds_the_source() -> None:
     async def for_ever(_: Any) -> None:
         await asyncio.get_running_loop().create_future()
 
-    stream = source.stream.pipe(fan_out(queue=4, x=(), y=()), map_async(for_ever))
+    stream = source.stream.pipe(fan_out(queue=4, x=(), y=()), map_async(for_ever, queue=1))
     _, subscription = watched(stream)
     await settle(100)
     assert source.pulled <= 4 + 3

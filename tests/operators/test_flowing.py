@@ -9,6 +9,7 @@ from reactivex.subject import Subject
 
 from gai_rx import BackpressureError, Stream
 from gai_rx.operators import map_async, relay
+from gai_rx.operators.flowing import stage
 from tests.operators.sources import Source, settle
 
 ERROR = ZeroDivisionError("mine")
@@ -204,7 +205,8 @@ async def test_map_async_refuses_no_calls_and_no_room_at_once(arguments: tuple[i
 
 async def test_two_boundaries_hold_the_source_hop_by_hop() -> None:
     slow, source = Slow(), Source(endless=True)
-    stream = source.stream.pipe(map_async(lambda n: asyncio.sleep(0, n)), relay(4), map_async(slow))
+    quick = map_async(lambda n: asyncio.sleep(0, n), queue=1)
+    stream = source.stream.pipe(quick, relay(4), map_async(slow, queue=1))
     _, subscription = watched(stream)
     await settle(200)
     assert source.pulled <= 12
@@ -275,7 +277,7 @@ async def test_a_subject_that_overruns_a_blocking_relay_fails_loudly() -> None:
 
 async def test_a_relay_lets_a_held_source_run_ahead_by_its_size() -> None:
     slow, source = Slow(), Source(endless=True)
-    _, subscription = watched(source.stream.pipe(relay(16), map_async(slow)))
+    _, subscription = watched(source.stream.pipe(relay(16), map_async(slow, queue=1)))
     await settle(200)
     assert 16 <= source.pulled <= 20
     subscription.dispose()
@@ -312,6 +314,90 @@ def test_relay_refuses_no_room_and_an_unknown_policy_at_once(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         relay(size, overflow=overflow)
+
+
+# stage
+
+
+def negative(n: int) -> int:
+    return -n
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_stage_calls_plain_and_async_functions_in_order(workers: int) -> None:
+    async def backwards(n: int) -> int:
+        await settle(5 + n)
+        return 10 * n
+
+    stream = Source(range(5)).stream.pipe(stage(negative, 2, workers), stage(backwards, 2, workers))
+    assert await stream.to_list() == [0, -10, -20, -30, -40]
+
+
+async def test_every_stage_of_a_pipeline_empties_its_queue_before_it_completes() -> None:
+    slow, source = Slow(), Source(range(1, 201))
+    done: dict[str, int] = {"read": 0, "parsed": 0}
+
+    def count(what: str) -> Any:
+        def call(n: int) -> int:
+            done[what] += 1
+            return n
+
+        return call
+
+    stream = source.stream.pipe(
+        stage(count("read"), queue=50), stage(count("parsed"), queue=20), stage(slow, queue=10)
+    )
+    seen, _ = watched(stream)
+    await settle(100)
+    assert (seen, source.closed) == ([], 0)
+    assert 10 <= done["parsed"] <= 13
+    assert done["parsed"] + 19 <= done["read"] <= done["parsed"] + 23
+    assert done["read"] + 49 <= source.pulled <= done["read"] + 53
+    for n in range(1, 201):
+        assert "end" not in seen
+        await slow.end(n)
+    assert seen == [*range(-1, -201, -1), "end"]
+
+
+async def test_an_error_of_a_stage_ends_all_stages() -> None:
+    before, source, last = asyncio.all_tasks(), Source(endless=True), list[int]()
+
+    def third_fails(n: int) -> int:
+        if n == 3:
+            raise ERROR
+        return n
+
+    def keep(n: int) -> int:
+        last.append(n)
+        return n
+
+    stream = source.stream.pipe(stage(negative), stage(negative), stage(third_fails), stage(keep))
+    seen, _ = watched(stream)
+    await settle(50)
+    assert (seen, last, source.closed) == ([1, 2, ERROR], [1, 2], 1)
+    assert asyncio.all_tasks() == before
+
+
+async def test_dispose_ends_all_stages() -> None:
+    before, slow, source = asyncio.all_tasks(), Slow(), Source(endless=True)
+    _, subscription = watched(source.stream.pipe(stage(negative), stage(slow, workers=2)))
+    await settle()
+    subscription.dispose()
+    await settle()
+    assert (slow.cancelled, source.closed) == ([-1, -2], 1)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(("queue", "workers"), [(0, 1), (1, 0)])
+def test_a_stage_refuses_no_room_and_no_workers_at_once(queue: int, workers: int) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        stage(negative, queue, workers)
+
+
+def test_a_stage_shows_its_function_and_its_queue() -> None:
+    assert repr(Source().stream.pipe(stage(negative, 20))) == (
+        "Stream(source | stage(negative, queue=20))"
+    )
 
 
 def test_boundaries_show_their_size_and_policy() -> None:
