@@ -56,7 +56,10 @@ from gai_rx.events import (
     Usage,
     parse_event,
 )
+from gai_rx.health import StreamHealth, StreamMonitor
 from gai_rx.http import Timeouts
+from gai_rx.operators.multiplexing import multiplex, race
+from gai_rx.progress import Progress
 from gai_rx.providers import Provider, connect
 from gai_rx.request import (
     AudioPart,
@@ -107,6 +110,7 @@ __all__ = [
     "ObjectInvalidError",
     "OverloadedError",
     "PermissionDeniedError",
+    "Progress",
     "ProtocolError",
     "Provider",
     "QuotaError",
@@ -129,6 +133,8 @@ __all__ = [
     "StepFinish",
     "Stream",
     "StreamEvent",
+    "StreamHealth",
+    "StreamMonitor",
     "TextDelta",
     "TextPart",
     "TimedOutError",
@@ -146,9 +152,11 @@ __all__ = [
     "assistant",
     "connect",
     "connection",
+    "multiplex",
     "overloaded",
     "parse_event",
     "quota",
+    "race",
     "rate_limit",
     "server",
     "system",

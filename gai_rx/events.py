@@ -33,6 +33,7 @@ __all__ = [
     "TextDelta",
     "ToolCall",
     "ToolCallDelta",
+    "ToolProgress",
     "ToolResult",
     "Usage",
     "parse_event",
@@ -55,6 +56,7 @@ class EventType(StrEnum):
     OBJECT_DELTA = "object_delta"
     TOOL_CALL_DELTA = "tool_call_delta"
     TOOL_CALL = "tool_call"
+    TOOL_PROGRESS = "tool_progress"
     TOOL_RESULT = "tool_result"
     CITATIONS = "citations"
     SAFETY = "safety"
@@ -188,6 +190,15 @@ class ToolCall(StreamEvent):
     signature: str | None = Field(default=None, description="Opaque; goes back with the next turn.")
 
 
+class ToolProgress(StreamEvent):
+    """A tool of ours has begun to run (`value` is None), or tells how far it has come."""
+
+    type: Literal["tool_progress"] = "tool_progress"
+    id: str
+    name: str = ""
+    value: Any = Field(default=None, description="What the tool told; JSON can carry it.")
+
+
 class ToolResult(StreamEvent):
     """What a call came to."""
 
@@ -298,6 +309,7 @@ Event = Annotated[
     | ObjectDelta
     | ToolCallDelta
     | ToolCall
+    | ToolProgress
     | ToolResult
     | Citations
     | Safety

@@ -9,7 +9,9 @@ import json
 import os
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,17 +21,22 @@ from gai_rx.dialects import DIALECTS, Call, Decoder, Dialect, Quirks
 from gai_rx.errors import (
     AuthenticationError,
     BadRequestError,
+    ConnectionFailedError,
     GaiError,
     ProtocolError,
+    TimedOutError,
     TruncatedError,
 )
-from gai_rx.events import Event, StreamEvent
+from gai_rx.events import Event, Start, StreamEvent, ToolCall
 from gai_rx.flow import produce
-from gai_rx.http import Body, Timeouts, post
+from gai_rx.http import Body, Timeouts, get, post
 from gai_rx.refusals import hidden, refusal
 from gai_rx.request import Prompt, Request
 from gai_rx.result import Result, ResultBuilder
+from gai_rx.steps import PrepareStep, Resumed, Retry, RunSettings, retrying, run_steps
+from gai_rx.stopping import Stop
 from gai_rx.stream import Stream
+from gai_rx.tools import Approve
 
 __all__ = ["HOSTS", "Endpoint", "Host", "Provider", "connect"]
 
@@ -363,21 +370,68 @@ class Provider:
         where = f", base_url={self._base_url!r}" if self._base_url else ""
         return f"Provider('{self.name}:{self.model}'{where})"
 
-    def stream_text(self, request: Prompt, *, raw: bool = False, **settings: Any) -> Stream[Event]:
+    def stream_text(
+        self,
+        request: Prompt,
+        *,
+        raw: bool = False,
+        run_tools: bool = True,
+        stop_when: Stop | None = None,
+        max_parallel: int = 10,
+        prepare_step: PrepareStep | None = None,
+        retry: Retry | None = None,
+        approve: Approve | None = None,
+        resume: Resumed | None = None,
+        on_tool_error: Callable[[ToolCall, BaseException], None] | None = None,
+        **settings: Any,
+    ) -> Stream[Event]:
         """The answer as a cold stream of events: each subscription is one request.
+
+        With tools that have a function it is a run of several steps: the tools that an answer asks
+        for are run, their results told to the model, and it is asked again; see `gai_rx.steps`.
 
         Args:
             request: A `Request`, a list of messages, or plain text.
             raw: Emit every record of the provider as a `Raw` event too.
+            run_tools: Whether tools are run; False only delivers the calls.
+            stop_when: When a run has done enough; `no_more_tools()` when None.
+            max_parallel: Most tools of one step that run at once.
+            prepare_step: Settings of `Request` for each step, from the `RunState` before it.
+            retry: Which failed requests are made again, as `retry_on` takes them; in a run, one
+                model call is repeated and no tool.
+            approve: Who decides about calls; see `gai_rx.tools.Approve`.
+            resume: The result of a run that stopped, for an approval for instance, to go on from;
+                several if it has stopped again since. `request` is the one that it began with.
+            on_tool_error: Called with each call whose tool raised, and the exception: the model is
+                told less.
             settings: Fields of `Request`, for this request: `max_tokens=100`.
 
         Raises:
             pydantic.ValidationError: If the request is not one.
+            ValueError: If a setting of the run is none, or `resume` has nothing to resume.
         """
         asked = Request.of(request, **{**self._settings, **settings})
         name = f"{self.name}:{asked.model or self.model}"
+        if run_tools and any(tool.function is not None for tool in asked.tools):
+            how = RunSettings(
+                stop_when,
+                max_parallel,
+                prepare_step,
+                retry,
+                approve,
+                resume,
+                on_tool_error,
+                (self._key,) if self._key else (),
+            )
+            begins = Start(provider=self.name, model=asked.model or self.model)
+            return run_steps(
+                lambda step: self._answer(step, raw), asked, how, name=name, begins=begins
+            )
+        if resume is not None:
+            raise ValueError("resume goes on with a run: give the tools that it ran with")
         subscribe = produce(lambda: self._answer(asked, raw), name)
-        return Stream(subscribe, stages=(name,), of_events=True)  # type: ignore[arg-type]
+        stream: Stream[Any] = Stream(subscribe, stages=(name,), of_events=True)
+        return stream if retry is None else stream.pipe(retrying(retry))
 
     async def text(self, request: Prompt, **settings: Any) -> Result:
         """The whole answer.
@@ -391,34 +445,54 @@ class Provider:
         return builder.result()
 
     async def _answer(
-        self, request: Request, raw: bool
+        self, request: Request, raw: bool, taken: _Taken | None = None
     ) -> AsyncGenerator[Sequence[StreamEvent], None]:
-        received = ResultBuilder()
+        taken = taken or _Taken()
+        received, kept = ResultBuilder(), bytearray()
         model = request.model or self.model
+        decoder = self._dialect.decoder(self._quirks, raw=raw, call_prefix=taken.call_prefix)
         try:
+            received.extend(taken.replay(decoder))
             call = self._dialect.encode(request, model, self._quirks)
             endpoint = await self._endpoint(model)
-            async with post(
-                _join(endpoint.base_url, call.path, self._host.query),
-                body=call.body,
-                headers=self._all_headers(request, call),
-                key=self._key_header(endpoint),
-                timeouts=self.timeouts,
-                proxy=self._proxy,
-            ) as body:
-                decoder = self._dialect.decoder(
-                    self._quirks, raw=raw, call_prefix=f"{secrets.token_hex(4)}_"
-                )
+            rest = decoder.rest_path() if taken.bodies else None
+            async with self._open(request, call, endpoint, rest) as body:
+                if call.resumable:
+                    kept = body.keep()
                 async for events in _decoded(body, decoder):
                     received.extend(events)
                     yield events
         except GaiError as error:
+            so_far = taken.and_then(bytes(kept))
+            if so_far.bodies and decoder.rest_path() is not None and _cut_off(error):
+                error.resume = self._resumption(request, raw, so_far)
             error.provider, error.model = self.name, model
             if self._key:
                 error.args = (hidden(error.message, (self._key,)), *error.args[1:])
             error.partial = received.result()
             _forget_frames(error)
             raise
+
+    def _open(
+        self, request: Request, call: Call, endpoint: Endpoint, rest: str | None
+    ) -> AbstractAsyncContextManager[Body]:
+        """Ask for an answer, or for the rest of one."""
+        send = partial(post, body=call.body) if rest is None else get
+        return send(
+            _join(endpoint.base_url, rest or call.path, self._host.query),
+            headers=self._all_headers(request, call),
+            key=self._key_header(endpoint),
+            timeouts=self.timeouts,
+            proxy=self._proxy,
+        )
+
+    def _resumption(
+        self, request: Request, raw: bool, taken: _Taken
+    ) -> Callable[[], Stream[StreamEvent]]:
+        """Makes a stream that goes on where an answer broke off."""
+        name = f"{self.name}:{request.model or self.model}, resumed"
+        subscribe = produce(lambda: self._answer(request, raw, taken), name)
+        return lambda: Stream(subscribe, stages=(name,), of_events=True)
 
     async def _endpoint(self, model: str) -> Endpoint:
         if self._base_url is not None:
@@ -446,6 +520,34 @@ class Provider:
             made["idempotency-key"] = request.idempotency_key
         made.update(self._headers)
         return made
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What has come of an answer, body by body.
+
+    To go on behind it, a fresh decoder takes it all again: no state is shared by two subscriptions.
+    """
+
+    call_prefix: str = field(default_factory=lambda: f"{secrets.token_hex(4)}_")
+    bodies: tuple[bytes, ...] = ()
+
+    def and_then(self, body: bytes) -> _Taken:
+        return replace(self, bodies=(*self.bodies, body)) if body else self
+
+    def replay(self, decoder: Decoder) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        for body in self.bodies:
+            events += decoder.feed(body)
+            events += decoder.close()
+            decoder.go_on()
+        return events
+
+
+def _cut_off(error: GaiError) -> bool:
+    """Whether an answer was cut off on the way here, rather than ended by who gives it."""
+    on_the_way = isinstance(error, ConnectionFailedError | TimedOutError | TruncatedError)
+    return on_the_way or (error.phase == "headers" and error.retryable)
 
 
 def _forget_frames(error: GaiError) -> None:

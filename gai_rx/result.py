@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gai_rx.events import (
     Citation,
     Citations,
+    Error,
     Finish,
     FinishReason,
     ObjectDelta,
@@ -72,6 +73,11 @@ class Result(_Frozen):
     complete: bool = False
 
 
+_Open: TypeAlias = tuple[type[StreamEvent] | None, str, int, int]
+"""The block that the last delta was of: its kind, stream, step and number."""
+_NONE_OPEN: _Open = (None, "", 0, 0)
+
+
 class _Block:
     """Adjacent deltas of one kind and block, as text: the events would take ten times the room."""
 
@@ -86,12 +92,12 @@ class _Block:
         self.encrypted: str | None = None
         self.id: str | None = None
 
-    def part(self) -> Part | None:
-        """The block as a part of the history."""
+    def part(self, answered: Mapping[str, int]) -> Part | None:
+        """The block as a part of the history; a call that can not run only with its error."""
         text = self.text.getvalue()
         if self.call is not None:
             call = self.call
-            if call.provider_executed or call.invalid is not None:
+            if call.provider_executed or (call.invalid is not None and call.id not in answered):
                 return None
             return ToolCallPart(
                 id=call.id, name=call.name, arguments=call.arguments, signature=call.signature
@@ -131,107 +137,84 @@ class _Step:
         )
 
     def messages(self) -> Iterable[Message]:
-        parts = [part for block in self.blocks if (part := block.part()) is not None]
+        results = [r for r in self.results if not r.provider_executed]
+        answered = {r.id: 0 for r in results}
+        blocks = _once(self.blocks)
+        parts = [part for block in blocks if (part := block.part(answered)) is not None]
         if parts:
             yield Message(role="assistant", parts=tuple(parts))
+        # In the calls' order: a provider without ids goes by it.
+        answered.update({c.id: place for place, c in enumerate(self.calls) if c.id in answered})
         answers = tuple(
             ToolResultPart(id=r.id, name=r.name, result=r.result, error=r.error)
-            for r in self.results
-            if not r.provider_executed
+            for r in sorted(results, key=lambda r: answered[r.id])
         )
         if answers:
             yield Message(role="tool", parts=answers)
 
 
-class ResultBuilder:
-    """Adds events up to a `Result`; each event costs its own length.
+def _once(blocks: Iterable[_Block]) -> Iterator[_Block]:
+    """The blocks, of several calls with one id the first: no provider takes two of them back."""
+    seen: set[str] = set()
+    for block in blocks:
+        if block.call is None or block.call.id not in seen:
+            yield block
+        if block.call is not None:
+            seen.add(block.call.id)
 
-    A `Start` with `attempt > 1` begins anew from its step on.
 
-    Example:
-        >>> builder = ResultBuilder()
-        >>> builder.add(TextDelta(text="Hel"))
-        >>> builder.add(TextDelta(text="lo"))
-        >>> builder.result().text
-        'Hello'
-    """
+class _Answer:
+    """The events of one stream, added up."""
 
     def __init__(self) -> None:
-        self._steps: list[_Step] = []
-        self._object: Any = None
-        self._finish: Finish | None = None
-        self._open: tuple[Any, ...] = ()  # kind, step and block that the last delta was of
-        self._write: Callable[[str], Any] = StringIO().write
+        self.steps: list[_Step] = []
+        self.object: Any = None
+        self.finish: Finish | None = None
+        self.open = _NONE_OPEN
+        self.write: Callable[[str], Any] = StringIO().write
 
-    def add(self, event: StreamEvent) -> None:
-        """Take in one event; kinds that a result does not show are passed over."""
-        kind = event.__class__
-        if kind is TextDelta or kind is ReasoningDelta:
-            if event.choice:  # type: ignore[attr-defined]  # both kinds have what is read here
-                return
-            key = (kind, event.step, event.block)  # type: ignore[attr-defined]
-            if key != self._open:
-                self._open_block(event, key)
-            self._write(event.text)  # type: ignore[attr-defined]
-            if event.signature is not None or kind is ReasoningDelta:  # type: ignore[attr-defined]
-                self._mark(event)
-        elif (take := self._rules.get(kind)) is not None:
-            take(self, event)
+    def go_on(self, event: Any, key: _Open) -> None:
+        """Go on with the block that a delta belongs to; open it if it is another one."""
+        if key != self.open:
+            block = _Block(type(event))
+            self._step(event).blocks.append(block)
+            self.open, self.write = key, block.write
 
-    def extend(self, events: Iterable[StreamEvent]) -> None:
-        """Take in several events; text that goes on in its block takes the short way."""
-        kind, step, block = self._open if len(self._open) == 3 else (None, 0, 0)
-        write = self._write
-        for event in events:
-            if event.__class__ is TextDelta and kind is TextDelta:
-                values = event.__dict__
-                if (
-                    values["block"] == block
-                    and values["step"] == step
-                    and not values["choice"]
-                    and values["signature"] is None
-                ):
-                    write(values["text"])
-                    continue
-            self.add(event)
-            kind, step, block = self._open if len(self._open) == 3 else (None, 0, 0)
-            write = self._write
-
-    def _open_block(self, event: StreamEvent, key: tuple[Any, ...]) -> None:
-        block = _Block(type(event))
-        self._step(event).blocks.append(block)
-        self._open, self._write = key, block.write
-
-    def _mark(self, event: Any) -> None:
-        block = self._steps[-1].blocks[-1]
+    def mark(self, event: Any) -> None:
+        """Keep what a delta has besides its text."""
+        block = self.steps[-1].blocks[-1]
         block.signature = event.signature or block.signature
         if block.kind is ReasoningDelta:
             block.encrypted = event.encrypted or block.encrypted
             block.id = event.id or block.id
 
+    def usage(self) -> Usage | None:
+        """The whole stream's, or what its last step has told."""
+        if self.finish is not None and self.finish.usage is not None:
+            return self.finish.usage
+        return self.steps[-1].usage if self.steps else None
+
     def _step(self, event: StreamEvent) -> _Step:
-        steps = self._steps
+        steps = self.steps
         if not steps or steps[-1].number != event.step:
             steps.append(_Step(event.step))
         return steps[-1]
 
     def _start(self, event: Start) -> None:
         if event.attempt > 1:
-            self._steps = [s for s in self._steps if s.number < event.step]
-            self._object = self._finish = None
-            self._open = ()
+            self.steps = [s for s in self.steps if s.number < event.step]
+            self.object = self.finish = None
+            self.open = _NONE_OPEN
 
     def _refusal(self, event: RefusalDelta) -> None:
-        key = (RefusalDelta, event.step)
-        if key != self._open:
-            self._open_block(event, key)
-        self._write(event.text)
+        self.go_on(event, (RefusalDelta, event.stream_id, event.step, 0))
+        self.write(event.text)
 
     def _call(self, event: ToolCall) -> None:
         step = self._step(event)
         step.calls.append(event)
         step.blocks.append(_Block(ToolCall, event))
-        self._open = ()
+        self.open = _NONE_OPEN
 
     def _tool_result(self, event: ToolResult) -> None:
         self._step(event).results.append(event)
@@ -240,7 +223,7 @@ class ResultBuilder:
         self._step(event).citations.extend(event.items)
 
     def _objects(self, event: ObjectDelta) -> None:
-        self._object = event.value
+        self.object = event.value
 
     def _usage(self, event: Usage) -> None:
         self._step(event).usage = event
@@ -252,11 +235,14 @@ class ResultBuilder:
 
     def _finished(self, event: Finish) -> None:
         step = self._step(event)
-        step.reason = step.reason or event.reason
-        step.usage = step.usage or event.usage
-        self._finish = event
+        if step.reason is None:  # else it was a run of steps, whose usage is that of all of them
+            step.reason, step.usage = event.reason, step.usage or event.usage
+        self.finish = event
 
-    _rules: dict[type[StreamEvent], Any] = {  # noqa: RUF012 - filled once, read only
+    def _failed(self, event: Error) -> None:
+        """Nothing is kept of it, but that there is such a stream, which has not finished."""
+
+    rules: ClassVar[dict[type[StreamEvent], Any]] = {
         Start: _start,
         RefusalDelta: _refusal,
         ToolCall: _call,
@@ -266,23 +252,111 @@ class ResultBuilder:
         Usage: _usage,
         StepFinish: _step_finish,
         Finish: _finished,
+        Error: _failed,
     }
+
+
+class ResultBuilder:
+    """Adds events up to a `Result`; each event costs its own length.
+
+    A `Start` with `attempt > 1` begins its stream anew, from its step on.
+
+    Streams that were joined (`multiplex`) are kept apart by their `stream_id`. The result has their
+    texts, steps and messages one after the other, in the order in which the streams began; usage
+    is added up; object and finish reason are those of the last stream that has one; and it is
+    complete when each stream has finished.
+
+    Example:
+        >>> builder = ResultBuilder()
+        >>> builder.add(TextDelta(text="Hel"))
+        >>> builder.add(TextDelta(text="lo"))
+        >>> builder.result().text
+        'Hello'
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, _Answer] = {}
+        # The block that the last delta was of, and what takes its text.
+        self._open = _NONE_OPEN
+        self._write: Callable[[str], Any] = StringIO().write
+
+    def add(self, event: StreamEvent) -> None:
+        """Take in one event; kinds that a result does not show are passed over."""
+        kind = event.__class__
+        if kind is TextDelta or kind is ReasoningDelta:
+            values = event.__dict__
+            if values["choice"]:
+                return
+            key: _Open = (kind, values["stream_id"], values["step"], values["block"])
+            if key != self._open:
+                answer = self._answer(event)
+                answer.go_on(event, key)
+                self._open, self._write = key, answer.write
+            self._write(values["text"])
+            if values["signature"] is not None or kind is ReasoningDelta:
+                self._answers[event.stream_id].mark(event)
+        elif (take := _Answer.rules.get(kind)) is not None:
+            answer = self._answer(event)
+            take(answer, event)
+            self._open, self._write = answer.open, answer.write
+
+    def extend(self, events: Iterable[StreamEvent]) -> None:
+        """Take in several events; text that goes on in its block takes the short way."""
+        kind, stream_id, step, block = self._open
+        write = self._write
+        for event in events:
+            # Text, and of the block that is open: `kind` is the class that the block is of.
+            if event.__class__ is kind is TextDelta:
+                values = event.__dict__
+                if (
+                    values["block"] == block
+                    and values["step"] == step
+                    and values["stream_id"] == stream_id
+                    and not values["choice"]
+                    and values["signature"] is None
+                ):
+                    write(values["text"])
+                    continue
+            self.add(event)
+            kind, stream_id, step, block = self._open
+            write = self._write
+
+    def _answer(self, event: StreamEvent) -> _Answer:
+        answer = self._answers.get(event.stream_id)
+        if answer is None:
+            answer = self._answers[event.stream_id] = _Answer()
+        return answer
 
     def result(self) -> Result:
         """The result so far; building goes on undisturbed."""
-        steps, finish = self._steps, self._finish
+        answers = self._answers.values()
+        steps = [s for a in answers for s in a.steps]
+        finishes = [a.finish for a in answers if a.finish is not None]
+        finish = finishes[-1] if finishes else None
         return Result(
             text="".join(s.joined(TextDelta) for s in steps),
             reasoning="".join(s.joined(ReasoningDelta) for s in steps),
             refusal="".join(s.joined(RefusalDelta) for s in steps),
-            object=self._object,
+            object=next((a.object for a in reversed(answers) if a.object is not None), None),
             tool_calls=tuple(c for s in steps for c in s.calls),
             tool_results=tuple(r for s in steps for r in s.results),
             citations=tuple(c for s in steps for c in s.citations),
             steps=tuple(s.step() for s in steps),
-            usage=(finish and finish.usage) or (steps[-1].usage if steps else None),
+            usage=_added([u for a in answers if (u := a.usage()) is not None]),
             finish_reason=finish.reason if finish else None,
             raw_reason=finish.raw_reason if finish else None,
             messages=tuple(m for s in steps for m in s.messages()),
-            complete=finish is not None,
+            complete=finish is not None and len(finishes) == len(answers),
         )
+
+
+def _added(usages: Sequence[Usage]) -> Usage | None:
+    """What several streams used; of one stream its own."""
+    if len(usages) < 2:
+        return usages[0] if usages else None
+    counts = {name: [getattr(u, name) for u in usages] for name in _COUNTS}
+    told = {name: [n for n in numbers if n is not None] for name, numbers in counts.items()}
+    return Usage(**{name: sum(numbers) for name, numbers in told.items() if numbers})
+
+
+_COUNTS = [name for name in Usage.model_fields if name.endswith("tokens")]

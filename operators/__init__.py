@@ -6,21 +6,66 @@ RxPY's own operators compose with these: what RxPY has is not wrapped here.
 if __name__ != "gai_rx.operators":  # the folder lies beside the package it belongs to
     raise ImportError("this folder is the package gai_rx.operators; import it by that name")
 
-from gai_rx.operators.assembling import accumulate_text, collect
-from gai_rx.operators.batching import batch
-from gai_rx.operators.filtering import only, text_only, where, without
-from gai_rx.operators.flowing import map_async, relay
+from gai_rx.operators.assembling import Snapshot, accumulate_text, collect, snapshots
+from gai_rx.operators.batching import batch, batch_text
+from gai_rx.operators.falling_back import fallback_to
+from gai_rx.operators.fan_out import Branch, BranchFailed, Dropped, Tagged, branch, fan_out
+from gai_rx.operators.filtering import choice, only, reasoning_only, text_only, where, without
+from gai_rx.operators.flattening import flat_map
+from gai_rx.operators.flowing import map_async, relay, stage
+from gai_rx.operators.handling import on
+from gai_rx.operators.metering import Meter, StageReport, meter
+from gai_rx.operators.monitoring import health, log_health, monitor, progress
+from gai_rx.operators.multiplexing import multiplex, race
+from gai_rx.operators.pacing import limit_rate
+from gai_rx.operators.recovering import errors_as_events, recover
 from gai_rx.operators.retrying import retry_on
+from gai_rx.operators.segmenting import lines, sentences, words
+from gai_rx.operators.smoothing import smooth
+from gai_rx.operators.timing import deadline, timeouts
 
 __all__ = [
+    "Branch",
+    "BranchFailed",
+    "Dropped",
+    "Meter",
+    "Snapshot",
+    "StageReport",
+    "Tagged",
     "accumulate_text",
     "batch",
+    "batch_text",
+    "branch",
+    "choice",
     "collect",
+    "deadline",
+    "errors_as_events",
+    "fallback_to",
+    "fan_out",
+    "flat_map",
+    "health",
+    "limit_rate",
+    "lines",
+    "log_health",
     "map_async",
+    "meter",
+    "monitor",
+    "multiplex",
+    "on",
     "only",
+    "progress",
+    "race",
+    "reasoning_only",
+    "recover",
     "relay",
     "retry_on",
+    "sentences",
+    "smooth",
+    "snapshots",
+    "stage",
     "text_only",
+    "timeouts",
     "where",
     "without",
+    "words",
 ]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
-from gai_rx.events import Start
-from gai_rx.flow import Pressure, current
-from gai_rx.stream import Stream, clock, lift
+from gai_rx.events import Finish, Start, TextDelta
+from gai_rx.flow import TimerPressure
+from gai_rx.stream import Operator, Stream, clock, lift
 
-__all__ = ["batch"]
+__all__ = ["batch", "batch_text"]
 
 T = TypeVar("T")
 
@@ -43,6 +42,7 @@ def batch(
 
     Raises:
         ValueError: At once, without a limit, or with one below 1 (above 0 for `seconds`).
+        TypeError: At once, if a limit is no number, or no whole one where things are counted.
 
     Example:
         >>> import reactivex as rx
@@ -50,82 +50,188 @@ def batch(
         >>> Stream.of(rx.of("a", "b", "c")).pipe(batch(2)).to_list().run()
         [['a', 'b'], ['c']]
     """
-    limits = _Limits(count, seconds, chars, size_bytes)
+    limits = _Limits("batch", count=count, seconds=seconds, chars=chars, size_bytes=size_bytes)
 
     def subscribe(
         source: Observable[T],
         observer: abc.ObserverBase[list[T]],
         given: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        return _Batching(observer, limits, scheduler, given).subscribe(source)
+        return _Lists(_Emitter(observer, limits, scheduler, given, list)).subscribe(source, given)
 
     return lift(f"batch({limits})", subscribe)
+
+
+def batch_text(
+    chars: int | None = None,
+    *,
+    seconds: float | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+) -> Operator[object, str]:
+    """Join pieces of text into larger ones; the first limit that is reached sends one on.
+
+        source               -a-b-c-d-e-|
+        batch_text(2)        ---A---B---(e|)      A = ab, B = cd
+
+    Takes events, of which it reads the first choice's text as `text_only()` does, or plain strings.
+    Pieces are joined, never cut: what comes out, put together, is the text that came in. What has
+    been gathered goes on at the end and before an error, and with the `Finish` of its answer.
+    Streams that were joined have a text each; of one that begins anew, what is still gathered is
+    dropped, from the step that was asked again on.
+
+    Args:
+        chars: Characters from which on a text goes on.
+        seconds: Longest time a piece waits.
+        scheduler: The clock of `seconds`; the subscriber's when None.
+
+    Raises:
+        ValueError: At once, without a limit, or with one below 1 (above 0 for `seconds`).
+        TypeError: At once, if a limit is no number, or `chars` no whole one.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from gai_rx import Stream
+        >>> pieces = Stream.of(rx.of("Once ", "upon ", "a ", "time"))
+        >>> pieces.pipe(batch_text(8)).to_list().run()
+        ['Once upon ', 'a time']
+    """
+    limits = _Limits("batch_text", chars=chars, seconds=seconds)
+
+    def subscribe(
+        source: Observable[Any], observer: abc.ObserverBase[str], given: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        return _Texts(_Emitter(observer, limits, scheduler, given, _joined)).subscribe(
+            source, given
+        )
+
+    return lift(f"batch_text({limits})", subscribe)
 
 
 class _Limits:
     """When a list is full."""
 
     def __init__(
-        self, count: int | None, seconds: float | None, chars: int | None, size_bytes: int | None
+        self,
+        operator: str,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+        chars: int | None = None,
+        size_bytes: int | None = None,
     ) -> None:
         self.count, self.seconds, self.chars, self.size_bytes = count, seconds, chars, size_bytes
-        given = {name: limit for name, limit in vars(self).items() if limit is not None}
+        self.weighs = chars is not None or size_bytes is not None
+        limits = {"count": count, "seconds": seconds, "chars": chars, "size_bytes": size_bytes}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
         if not given:
-            raise ValueError("batch() needs a limit: count, seconds, chars or size_bytes")
+            known = (
+                "count, seconds, chars or size_bytes" if operator == "batch" else "chars or seconds"
+            )
+            raise ValueError(f"{operator}() needs a limit: {known}")
         for name, limit in given.items():
-            if limit <= 0:
-                raise ValueError(f"batch({name}=…) must be above 0, got {limit}")
-        self._shown = ", ".join(str(v) if n == "count" else f"{n}={v}" for n, v in given.items())
+            _check(f"{operator}({name}=…)", limit, int if name != "seconds" else int | float)
+        first = "count" if operator == "batch" else "chars"
+        shown = [f"{n}={v}" for n, v in given.items() if n != first]
+        self._shown = ", ".join([str(given[first]), *shown] if first in given else shown)
 
     def __str__(self) -> str:
         return self._shown
 
 
-class _Batching:
-    """One subscription: the list being filled and its timer."""
+def _check(what: str, limit: Any, number: Any) -> None:
+    if not isinstance(limit, number) or isinstance(limit, bool):
+        wanted = "a whole number" if number is int else "a number"
+        raise TypeError(f"{what} must be {wanted}, got {limit!r}")
+    if not limit > 0:
+        raise ValueError(f"{what} must be above 0, got {limit}")
+
+
+def _joined(pieces: list[Any]) -> str:
+    return "".join(piece if isinstance(piece, str) else piece.text for piece in pieces)
+
+
+class _Emitter:
+    """What the lists of one subscription have in common: where they go, and by which clock."""
 
     def __init__(
         self,
-        observer: abc.ObserverBase[list[Any]],
+        observer: abc.ObserverBase[Any],
         limits: _Limits,
         own: abc.SchedulerBase | None,
         given: abc.SchedulerBase | None,
+        make: Callable[[list[Any]], Any],
     ) -> None:
-        self._observer = observer
-        self._limits = limits
+        self.observer = observer
+        self.limits = limits
+        self.timers = CompositeDisposable()
+        self.pressure = TimerPressure()
         self._own, self._given = own, given
+        self._make = make
+
+    def emit(self, items: list[Any]) -> None:
+        self.observer.on_next(self._make(items))
+
+    def after(self, action: Callable[[], None]) -> abc.DisposableBase:
+        """Call what emits when the time is up; the next item from above feels the gates it meets.
+
+        An error is the subscriber's: a producer would hand it back too.
+        """
+
+        def on_timer(*_: Any) -> None:
+            try:
+                self.pressure.emit(action)
+            except Exception as error:
+                self.observer.on_error(error)
+
+        assert self.limits.seconds is not None
+        return clock(self._own, self._given).schedule_relative(self.limits.seconds, on_timer)
+
+
+class _List:
+    """A list that is being filled, and its timer."""
+
+    def __init__(self, emitter: _Emitter) -> None:
+        self._emitter = emitter
+        self._limits = emitter.limits
         self._items: list[Any] = []
-        self._weighs = limits.chars is not None or limits.size_bytes is not None
         self._chars = self._bytes = 0
         self._timer = SerialDisposable()
-        self._pressure = Pressure()
+        emitter.timers.add(self._timer)
 
-    def subscribe(self, source: Observable[Any]) -> abc.DisposableBase:
-        upstream = source.subscribe(
-            self._on_next, self._on_error, self._on_completed, scheduler=self._given
-        )
-        return CompositeDisposable(upstream, self._timer)
+    def add(self, item: Any) -> None:
+        """Add an item; send the list on if that fills it."""
+        limits, items = self._limits, self._items
+        items.append(item)
+        if len(items) == limits.count or (limits.weighs and self._is_heavy(item)):
+            self.flush()
+        elif len(items) == 1 and limits.seconds is not None:
+            self._timer.disposable = self._emitter.after(self.flush)
 
-    def _on_next(self, item: Any) -> None:
-        if self._pressure.gates:
-            self._hand_over()
-        if isinstance(item, Start) and item.attempt > 1:
-            self._flush()
-        self._items.append(item)
-        if len(self._items) == self._limits.count or (self._weighs and self._is_heavy(item)):
-            self._flush()
-        elif len(self._items) == 1 and self._limits.seconds is not None:
-            self._timer.disposable = clock(self._own, self._given).schedule_relative(
-                self._limits.seconds, self._on_timer
-            )
+    def flush(self) -> None:
+        """Send the list on, if anything is in it."""
+        full = self._empty()
+        if full:
+            self._emitter.emit(full)
 
-    def _on_error(self, error: Exception) -> None:
-        self._flush()
-        self._observer.on_error(error)
+    def drop(self, step: int) -> None:
+        """Forget the items of this step and of those after it."""
+        kept = [i for i in self._items if isinstance(i, str) or i.step < step]
+        if kept:
+            self._items, self._chars = kept, len(_joined(kept))
+        else:
+            self._empty()
 
-    def _on_completed(self) -> None:
-        self._flush()
-        self._observer.on_completed()
+    def close(self) -> None:
+        """Send on what there is; nothing more will come."""
+        self.flush()
+        self._emitter.timers.remove(self._timer)
+
+    def _empty(self) -> list[Any]:
+        if self._items and self._limits.seconds is not None:
+            self._timer.disposable = Disposable()
+        full, self._items = self._items, []
+        self._chars = self._bytes = 0
+        return full
 
     def _is_heavy(self, item: Any) -> bool:
         """Weigh an item's text; whether the list is full by it."""
@@ -140,30 +246,81 @@ class _Batching:
                 return True
         return chars is not None and self._chars >= chars
 
+
+class _Batching:
+    """One subscription."""
+
+    def __init__(self, emitter: _Emitter) -> None:
+        self._emitter = emitter
+
+    def subscribe(
+        self, source: Observable[Any], given: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        upstream = source.subscribe(
+            self._on_next, self._on_error, self._on_completed, scheduler=given
+        )
+        return CompositeDisposable(upstream, self._emitter.timers)
+
+    def _on_next(self, item: Any) -> None:
+        raise NotImplementedError
+
     def _flush(self) -> None:
-        """Send the list on, if anything is in it."""
-        if self._items:
-            if self._limits.seconds is not None:
-                self._timer.disposable = Disposable()
-            full, self._items = self._items, []
-            self._chars = self._bytes = 0
-            self._observer.on_next(full)
+        raise NotImplementedError
 
-    def _on_timer(self, *_: Any) -> None:
-        """A timer is no producer: the gates it meets are kept for the next one that comes by."""
+    def _on_error(self, error: Exception) -> None:
+        self._flush()
+        self._emitter.observer.on_error(error)
 
-        def go() -> None:
-            current.set(self._pressure)
-            try:
-                self._flush()
-            except Exception as error:  # the subscriber's; a producer would hand it back too
-                self._observer.on_error(error)
+    def _on_completed(self) -> None:
+        self._flush()
+        self._emitter.observer.on_completed()
 
-        contextvars.copy_context().run(go)
 
-    def _hand_over(self) -> None:
-        pressure = current.get()
-        if pressure is not None:
-            for gate in self._pressure.gates:
-                pressure.hold(gate)
-            self._pressure.gates.clear()
+class _Lists(_Batching):
+    """Of items, whatever they are: one list."""
+
+    def __init__(self, emitter: _Emitter) -> None:
+        super().__init__(emitter)
+        self._list = _List(emitter)
+
+    def _on_next(self, item: Any) -> None:
+        if self._emitter.pressure.gates:
+            self._emitter.pressure.hand_over()
+        if isinstance(item, Start) and item.attempt > 1:
+            self._list.flush()
+        self._list.add(item)
+
+    def _flush(self) -> None:
+        self._list.flush()
+
+
+class _Texts(_Batching):
+    """Of text: a list for each stream."""
+
+    def __init__(self, emitter: _Emitter) -> None:
+        super().__init__(emitter)
+        self._lists: dict[str, _List] = {}
+
+    def _on_next(self, item: Any) -> None:
+        if self._emitter.pressure.gates:
+            self._emitter.pressure.hand_over()
+        if isinstance(item, str):
+            self._of("").add(item)
+        elif isinstance(item, TextDelta):
+            if not item.choice:
+                self._of(item.stream_id).add(item)
+        elif isinstance(item, Finish):
+            self._of(item.stream_id).close()
+            del self._lists[item.stream_id]
+        elif isinstance(item, Start) and item.attempt > 1:
+            self._of(item.stream_id).drop(item.step)
+
+    def _of(self, stream_id: str) -> _List:
+        found = self._lists.get(stream_id)
+        if found is None:
+            found = self._lists[stream_id] = _List(self._emitter)
+        return found
+
+    def _flush(self) -> None:
+        for gathered in list(self._lists.values()):
+            gathered.flush()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
 
-from gai_rx.events import StreamEvent, TextDelta
+from gai_rx.events import ReasoningDelta, StreamEvent, TextDelta, trusted
 from gai_rx.stream import Operator, Stream, lift
 
-__all__ = ["only", "text_only", "where", "without"]
+__all__ = ["choice", "only", "reasoning_only", "text_only", "where", "without"]
 
 E = TypeVar("E", bound=StreamEvent)
 T = TypeVar("T")
@@ -31,23 +31,70 @@ def text_only() -> Operator[object, str]:
         >>> deltas.pipe(text_only()).to_list().run()
         ['Hel', 'lo']
     """
+    return _text_of(TextDelta, "text_only()")
 
-    def subscribe(
-        source: Observable[Any],
-        observer: abc.ObserverBase[str],
-        scheduler: abc.SchedulerBase | None,
-    ) -> abc.DisposableBase:
-        emit = observer.on_next
 
+def reasoning_only() -> Operator[object, str]:
+    """Pass on the text of the model's thinking, and nothing else: each delta becomes a `str`.
+
+        source            -S-r-a-F|
+        reasoning_only()  ---r----|
+
+    With several choices it is the first one's. Thinking that the provider keeps to itself has no
+    text, and is passed over.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from gai_rx import ReasoningDelta, Stream, TextDelta
+        >>> events = Stream.of(rx.of(ReasoningDelta(text="Hm."), TextDelta(text="Hello")))
+        >>> events.pipe(reasoning_only()).to_list().run()
+        ['Hm.']
+    """
+    return _text_of(ReasoningDelta, "reasoning_only()")
+
+
+def choice(n: int) -> Callable[[Observable[T]], Stream[T]]:
+    """Of several parallel answers pass on one, as if it were the only one.
+
+        source       -S-a-x-b-F|
+        choice(0)    -S-a---b-F|      x is of choice 1
+
+    The deltas of choice `n` become those of choice 0, which is what everything below reads: after
+    `choice(1)` come `text_only()`, `collect()` and the others to the text of choice 1. What belongs
+    to no choice (`Start`, `Usage`, `Finish`, tool calls) passes.
+
+    Args:
+        n: Which choice, from 0.
+
+    Raises:
+        ValueError: At once, if `n` is no whole number from 0 on.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from gai_rx import Stream, TextDelta
+        >>> both = Stream.of(rx.of(TextDelta(text="Hi"), TextDelta(text="Hello", choice=1)))
+        >>> both.pipe(choice(1), text_only()).to_list().run()
+        ['Hello']
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"choice(n) counts from 0, got {n!r}")
+
+    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
         def on_next(event: Any) -> None:
-            if event.__class__ is TextDelta and not event.choice:
-                emit(event.text)
+            kind = type(event)
+            if kind is TextDelta or kind is ReasoningDelta:
+                values = event.__dict__
+                if values["choice"] != n:
+                    return
+                if n:
+                    event = trusted(
+                        event.__class__, {**values, "choice": 0}, event.model_fields_set
+                    )
+            emit(event)
 
-        return source.subscribe(
-            on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-        )
+        return on_next
 
-    return lift("text_only()", subscribe)
+    return _filter(f"choice({n})", make_on_next, keeps_events=True)
 
 
 def only(*types: type[E]) -> Operator[object, E]:
@@ -71,7 +118,7 @@ def only(*types: type[E]) -> Operator[object, E]:
     """
     _check_types("only", types)
     names = ", ".join(t.__name__ for t in types)
-    return _keeping(f"only({names})", lambda event: isinstance(event, types))
+    return _of_kinds(f"only({names})", types, keeps=True)
 
 
 def without(*types: type[StreamEvent]) -> Callable[[Observable[T]], Stream[T]]:
@@ -95,7 +142,7 @@ def without(*types: type[StreamEvent]) -> Callable[[Observable[T]], Stream[T]]:
     """
     _check_types("without", types)
     names = ", ".join(t.__name__ for t in types)
-    return _keeping(f"without({names})", lambda event: not isinstance(event, types))
+    return _of_kinds(f"without({names})", types, keeps=False)
 
 
 def where(*predicates: Callable[[T], bool]) -> Operator[T, T]:
@@ -120,9 +167,7 @@ def where(*predicates: Callable[[T], bool]) -> Operator[T, T]:
     if not predicates:
         raise TypeError("where() needs at least one predicate")
     names = ", ".join(getattr(p, "__name__", type(p).__name__) for p in predicates)
-    if len(predicates) == 1:
-        return _keeping(f"where({names})", predicates[0])
-    return _keeping(f"where({names})", lambda item: all(holds(item) for holds in predicates))
+    return _keeping(f"where({names})", predicates)
 
 
 def _check_types(operator: str, types: tuple[Any, ...]) -> None:
@@ -133,7 +178,67 @@ def _check_types(operator: str, types: tuple[Any, ...]) -> None:
             raise TypeError(f"{operator}() takes event classes like TextDelta, got {given!r}")
 
 
-def _keeping(stage: str, keep: Callable[[Any], bool]) -> Operator[Any, Any]:
+_MakeOnNext: TypeAlias = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+"""Makes what takes in the items from what sends them on: one call per item, no more."""
+
+
+def _filter(stage: str, make_on_next: _MakeOnNext, *, keeps_events: bool) -> Operator[Any, Any]:
+    def subscribe(
+        source: Observable[Any],
+        observer: abc.ObserverBase[Any],
+        scheduler: abc.SchedulerBase | None,
+    ) -> abc.DisposableBase:
+        on_next = make_on_next(observer.on_next)
+        return source.subscribe(
+            on_next, observer.on_error, observer.on_completed, scheduler=scheduler
+        )
+
+    return lift(stage, subscribe, keeps_events=keeps_events)
+
+
+def _text_of(kind: type[StreamEvent], stage: str) -> Operator[object, str]:
+    """The text that the first choice's deltas of a kind have."""
+
+    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+        def on_next(event: Any) -> None:
+            if type(event) is kind:
+                values = event.__dict__
+                if not values["choice"] and (text := values["text"]):
+                    emit(text)
+
+        return on_next
+
+    return _filter(stage, make_on_next, keeps_events=False)
+
+
+class _Kept(dict[type, bool]):
+    """Whether items of a class are kept: told once per class, `isinstance` costs ten times that."""
+
+    def __init__(self, types: tuple[type, ...], keeps: bool) -> None:
+        super().__init__()
+        self._types, self._keeps = types, keeps
+
+    def __missing__(self, kind: type) -> bool:
+        kept = self[kind] = issubclass(kind, self._types) is self._keeps
+        return kept
+
+
+def _of_kinds(stage: str, types: tuple[type, ...], *, keeps: bool) -> Operator[Any, Any]:
+    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+        kept = _Kept(types, keeps)
+
+        def on_next(item: Any) -> None:
+            if kept[type(item)]:
+                emit(item)
+
+        return on_next
+
+    return _filter(stage, make_on_next, keeps_events=True)
+
+
+def _keeping(stage: str, predicates: tuple[Callable[[Any], bool], ...]) -> Operator[Any, Any]:
+    first, *others = predicates
+
     def subscribe(
         source: Observable[Any],
         observer: abc.ObserverBase[Any],
@@ -143,12 +248,15 @@ def _keeping(stage: str, keep: Callable[[Any], bool]) -> Operator[Any, Any]:
 
         def on_next(item: Any) -> None:
             try:
-                keeps = keep(item)
+                if not first(item):
+                    return
+                for holds in others:
+                    if not holds(item):
+                        return
             except Exception as error:
                 observer.on_error(error)
                 return
-            if keeps:
-                emit(item)
+            emit(item)
 
         return source.subscribe(
             on_next, observer.on_error, observer.on_completed, scheduler=scheduler

@@ -48,7 +48,7 @@ from gai_rx import (
     user,
 )
 from gai_rx.errors import Matcher, QuotaError, RateLimitError, TimedOutError, rate_limit, timeout
-from gai_rx.events import Event, reasoning_delta, text_delta, tool_call_delta
+from gai_rx.events import Event, ToolProgress, reasoning_delta, text_delta, tool_call_delta
 
 ALL: list[StreamEvent] = [
     Start(provider="openai", model="m", response_id="r", attempt=2),
@@ -60,6 +60,7 @@ ALL: list[StreamEvent] = [
     ObjectDelta(text="{"),
     ToolCallDelta(id="a", name="f", arguments="{", index=1),
     ToolCall(id="a", name="f", arguments={"x": [1]}, arguments_text='{"x": [1]}'),
+    ToolProgress(id="a", name="f", value=[0.5]),
     ToolResult(id="a", name="f", result={"y": 2}, duration=0.5),
     Citations(items=(Citation(uri="u", title="t", start=0, end=1),)),
     Safety(category="hate", action="blocked", score=0.5),
@@ -210,6 +211,68 @@ def test_a_result_may_be_looked_at_on_the_way() -> None:
     assert builder.result().text == "a"
     builder.extend([TextDelta(text="b"), TextDelta(text="c")])
     assert builder.result().text == "abc"
+
+
+def of_two(*events: StreamEvent) -> Result:
+    """The result of streams "one" and "two", after each of which has begun."""
+    return built(Start(stream_id="one"), Start(stream_id="two"), *events)
+
+
+def test_streams_that_were_joined_do_not_mix() -> None:
+    made = of_two(
+        TextDelta(text="a", stream_id="two"),
+        TextDelta(text="1", stream_id="one"),
+        ReasoningDelta(text="H", stream_id="one"),
+        ReasoningDelta(text="h", stream_id="two", signature="s"),
+        ReasoningDelta(text="m", stream_id="one"),
+        TextDelta(text="2", stream_id="one"),
+        TextDelta(text="b", stream_id="two"),
+    )
+    assert (made.text, made.reasoning) == ("12ab", "Hmh")
+    assert [s.text for s in made.steps] == ["12", "ab"]
+    assert [m.parts for m in made.messages] == [
+        (TextPart(text="1"), ReasoningPart(text="Hm"), TextPart(text="2")),
+        (TextPart(text="a"), ReasoningPart(text="h", signature="s"), TextPart(text="b")),
+    ]
+
+
+def test_a_text_goes_on_in_its_block_after_another_streams() -> None:
+    made = of_two(
+        TextDelta(text="a", stream_id="one"),
+        TextDelta(text="x", stream_id="two"),
+        Usage(stream_id="two", total_tokens=1),
+        TextDelta(text="b", stream_id="one"),
+    )
+    assert made.messages[0].parts == (TextPart(text="ab"),)
+
+
+def test_the_streams_come_in_the_order_in_which_they_began() -> None:
+    made = of_two(TextDelta(text="a", stream_id="two"), TextDelta(text="1", stream_id="one"))
+    assert made.text == "1a"
+
+
+def test_one_stream_that_begins_anew_takes_nothing_from_the_others() -> None:
+    made = of_two(
+        TextDelta(text="void", stream_id="one"),
+        TextDelta(text="a", stream_id="two"),
+        ObjectDelta(value=1, stream_id="two"),
+        Finish(reason="stop", stream_id="two"),
+        Start(stream_id="one", attempt=2),
+        TextDelta(text="1", stream_id="one"),
+        Finish(reason="length", stream_id="one"),
+    )
+    assert (made.text, made.object, made.complete) == ("1a", 1, True)
+
+
+def test_several_streams_are_complete_when_each_has_finished() -> None:
+    finish = Finish(reason="stop", stream_id="one", usage=Usage(input_tokens=1, total_tokens=3))
+    assert not of_two(finish).complete
+    failed = Error(stream_id="two", kind="server", message="broke")
+    assert not built(Start(stream_id="one"), finish, failed).complete
+    second = Finish(reason="length", stream_id="two", usage=Usage(total_tokens=4))
+    made = of_two(second, finish)
+    assert (made.complete, made.finish_reason) == (True, "length")
+    assert made.usage == Usage(input_tokens=1, total_tokens=7)
 
 
 # Requests.

@@ -1,5 +1,6 @@
 """Every Python block of the README runs, and every name that it lists is there."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from gai_rx import operators
 from gai_rx.providers import HOSTS
+from tests.operator_table import written
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -31,9 +33,18 @@ def test_there_are_blocks() -> None:
     assert len(BLOCKS) >= 7
 
 
-@pytest.mark.parametrize("name", operators.__all__)
-def test_the_table_names_every_operator(name: str) -> None:
+def test_the_operators_are_told_as_their_docstrings_tell_them() -> None:
+    assert written(README) == README, "run python -m tests.operator_table"
+
+
+OPERATORS = [n for n in operators.__all__ if inspect.isfunction(getattr(operators, n))]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_table_names_every_operator_with_a_diagram(name: str) -> None:
     assert f"`{name}(" in README
+    if name != "branch":  # which is a part of fan_out
+        assert re.search(rf"^{name}\(|^\w.*\n{name}\(", README, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [n for n in HOSTS if "_" not in n])

@@ -1,9 +1,26 @@
+import time
 from typing import Any
 
 import pytest
+from reactivex.subject import Subject
 
-from gai_rx import Finish, Result, Start, TextDelta, ToolCall
+from gai_rx import (
+    Citation,
+    Citations,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Result,
+    ResultBuilder,
+    Start,
+    StepFinish,
+    StreamEvent,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
 from gai_rx.operators import accumulate_text, collect
+from gai_rx.operators.assembling import Snapshot, snapshots
 from tests.operators.marbles import EVENTS, check, diagram
 from tests.operators.sources import Source
 
@@ -117,6 +134,118 @@ async def test_two_subscriptions_share_no_text() -> None:
     assert (await collected).text == (await collected).text == "a"
 
 
-@pytest.mark.parametrize("operator", [accumulate_text(), collect()])
+async def test_collect_keeps_streams_that_were_joined_apart() -> None:
+    items = [
+        said("a", stream_id="one"),
+        said("x", stream_id="two"),
+        said("b", stream_id="one"),
+        Finish(reason="stop", stream_id="one"),
+    ]
+    made = await Source(items).stream.pipe(collect())
+    assert (made.text, made.complete) == ("abx", False)
+
+
+# Snapshots.
+
+
+def moments(*events: StreamEvent) -> list[Snapshot]:
+    return Source(events).stream.pipe(snapshots()).to_list().run()
+
+
+def test_snapshots_come_with_their_events() -> None:
+    names = ("S", "a", "b", "F")
+    events = [EVENTS[name] for name in names]
+    made = moments(*events)
+    assert [moment.event for moment in made] == events
+    assert [moment.result.text for moment in made] == ["", "a", "ab", "ab"]
+    assert [moment.result.complete for moment in made] == [False, False, False, True]
+    given, then = diagram(snapshots)
+    assert then == given.replace("a", "A").replace("b", "B")
+
+
+MIXED: list[StreamEvent] = [
+    Start(),
+    ReasoningDelta(text="H"),
+    ReasoningDelta(text="m", id="i"),
+    ReasoningDelta(encrypted="e", id="i"),
+    said("a"),
+    said("b"),
+    said("x", choice=1),
+    said("c", signature="s"),
+    said("d"),
+    said("e", block=1),
+    RefusalDelta(text="no"),
+    Citations(items=(Citation(uri="u"),)),
+    said("y", stream_id="two"),
+    said("f", block=1),
+    said("z", stream_id="two"),
+    Usage(total_tokens=1),
+    ToolCall(id="1", name="f"),
+    StepFinish(number=0),
+    said("void", step=1),
+    Start(attempt=2, step=1),
+    said("g", step=1),
+    said("h", step=1),
+    Finish(reason="stop", step=1),
+]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_a_snapshot_is_the_result_of_what_had_come_with_it(order: int) -> None:
+    made = moments(*MIXED)
+    for place in range(len(MIXED))[::order]:
+        builder = ResultBuilder()
+        builder.extend(MIXED[: place + 1])
+        assert made[place].result == builder.result(), place
+
+
+def test_a_snapshot_stays_what_it_was_while_the_answer_goes_on() -> None:
+    seen: list[Snapshot] = []
+    subject = Subject[StreamEvent]()
+    subject.pipe(snapshots()).subscribe(seen.append)
+    subject.on_next(said("a"))
+    assert seen[0].result.text == "a"
+    subject.on_next(said("b"))
+    subject.on_next(said("c"))
+    assert [moment.result.text for moment in seen] == ["a", "ab", "abc"]
+    assert seen[0].result is seen[0].result
+
+
+def test_a_snapshot_that_nobody_looks_at_costs_its_event_alone() -> None:
+    def cost(count: int) -> float:
+        events = [said("x" * 50)] * count
+        subject = Subject[StreamEvent]()
+        subject.pipe(snapshots()).subscribe(lambda _: None)
+        begun = time.process_time()
+        for event in events:
+            subject.on_next(event)
+        return time.process_time() - begun
+
+    least = [min(cost(count) for _ in range(3)) for count in (2_000, 20_000)]
+    assert least[1] < 40 * least[0] + 0.05  # 100 times, if each event cost the text so far
+
+
+def test_a_snapshot_can_not_be_changed_and_takes_itself_apart() -> None:
+    moment = moments(said("a"))[0]
+    with pytest.raises(AttributeError):
+        moment.result = Result()  # type: ignore[misc]  # that is the point
+    match moment:
+        case Snapshot(TextDelta(text=text), Result(text=whole)):
+            assert text == whole == "a"
+    assert repr(moment).startswith("Snapshot(event=TextDelta(stream_id='', ")
+
+
+def test_snapshots_are_no_events() -> None:
+    stream = Source(of_events=True).stream.pipe(snapshots())
+    assert not stream.of_events
+    assert repr(stream) == "Stream(source | snapshots())"
+
+
+async def test_two_subscriptions_share_no_snapshot() -> None:
+    stream = Source([said("a")]).stream.pipe(snapshots())
+    assert (await stream).result.text == (await stream).result.text == "a"
+
+
+@pytest.mark.parametrize("operator", [accumulate_text(), collect(), snapshots()])
 def test_an_error_passes_unchanged(operator: Any) -> None:
-    check(operator, "-S-#", "---#", values=EVENTS, error=ERROR)
+    check(operator, "---#", "---#", values=EVENTS, error=ERROR)
