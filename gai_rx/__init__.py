@@ -52,6 +52,7 @@ from gai_rx.events import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
+    ToolProgress,
     ToolResult,
     Usage,
     parse_event,
@@ -80,10 +81,24 @@ from gai_rx.request import (
     user,
 )
 from gai_rx.result import Result, ResultBuilder, Step
+from gai_rx.steps import pending_calls
+from gai_rx.stopping import (
+    RunState,
+    StopCondition,
+    all_of,
+    any_of,
+    max_steps,
+    no_more_tools,
+    until_elapsed,
+    until_text,
+    until_tokens,
+    until_tool_seen,
+)
 from gai_rx.stream import Stream
-from gai_rx.tools import Tool, tool
+from gai_rx.tools import Approval, Tool, ToolContext, tool
 
 __all__ = [
+    "Approval",
     "AudioDelta",
     "AudioPart",
     "AuthenticationError",
@@ -124,6 +139,7 @@ __all__ = [
     "Result",
     "ResultBuilder",
     "Retry",
+    "RunState",
     "Safety",
     "SafetySetting",
     "ServerError",
@@ -131,6 +147,7 @@ __all__ = [
     "Start",
     "Step",
     "StepFinish",
+    "StopCondition",
     "Stream",
     "StreamEvent",
     "StreamHealth",
@@ -143,18 +160,25 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "ToolCallPart",
+    "ToolContext",
     "ToolError",
+    "ToolProgress",
     "ToolResult",
     "ToolResultPart",
     "TruncatedError",
     "Usage",
     "VideoPart",
+    "all_of",
+    "any_of",
     "assistant",
     "connect",
     "connection",
+    "max_steps",
     "multiplex",
+    "no_more_tools",
     "overloaded",
     "parse_event",
+    "pending_calls",
     "quota",
     "race",
     "rate_limit",
@@ -165,5 +189,9 @@ __all__ = [
     "tool_result",
     "transient",
     "truncated",
+    "until_elapsed",
+    "until_text",
+    "until_tokens",
+    "until_tool_seen",
     "user",
 ]

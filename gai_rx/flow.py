@@ -242,7 +242,8 @@ def start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]
     def reap(task: asyncio.Task[None]) -> None:
         _tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):  # the loop itself raises the others
+        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            # Those two the loop itself raises.
             loop.call_exception_handler(
                 {"message": f"unhandled error in {name}", "exception": error, "task": task}
             )

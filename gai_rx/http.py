@@ -13,7 +13,8 @@ import json
 import math
 import ssl
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -113,7 +114,7 @@ def post(
         GaiError: Of the kind that fits, for every failure up to the first byte.
     """
     told = {"content-type": "application/json", **headers}
-    return _opened("POST", url, _encoded(body), told, key, timeouts, proxy)
+    return _Opening(partial(_open, "POST", url, _encoded(body), told, key, timeouts, proxy))
 
 
 def get(
@@ -129,11 +130,30 @@ def get(
     Raises:
         GaiError: Of the kind that fits, for every failure up to the first byte.
     """
-    return _opened("GET", url, None, headers, key, timeouts, proxy)
+    return _Opening(partial(_open, "GET", url, None, headers, key, timeouts, proxy))
 
 
-@contextlib.asynccontextmanager
-async def _opened(
+class _Opening(contextlib.AbstractAsyncContextManager["Body"]):
+    """A body within a block. Of the request nothing is kept: prompts are long, and answers slow."""
+
+    __slots__ = ("_body", "_open")
+
+    def __init__(self, open_: Callable[[], Awaitable[Body]]) -> None:
+        self._open: Callable[[], Awaitable[Body]] | None = open_
+        self._body: Body | None = None
+
+    async def __aenter__(self) -> Body:
+        assert self._open is not None
+        open_, self._open = self._open, None
+        self._body = await open_()
+        return self._body
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._body is not None:
+            self._body.close()
+
+
+async def _open(
     method: str,
     url: str,
     data: bytes | None,
@@ -141,7 +161,7 @@ async def _opened(
     key: tuple[str, SecretStr] | None,
     timeouts: Timeouts,
     proxy: str | None,
-) -> AsyncIterator[Body]:
+) -> Body:
     secrets = (key[1],) if key else ()
     watchdog = Watchdog(timeouts)
     try:
@@ -157,19 +177,16 @@ async def _opened(
             )
     except Exception as error:
         raise _failure(error, url, timeouts) from error.with_traceback(None)
-    with watchdog.over(response):
-        try:
-            if response.status != 200:
-                raise await _refused(response, secrets, timeouts)
-            opened = Body(response, watchdog)
-            if (page := _web_page(response, await opened.peek(), secrets)) is not None:
-                raise page
-            yield opened
-        finally:
-            if not response.content.at_eof():
-                response.close()
-            else:
-                response.release()
+    body = Body(response, watchdog)
+    try:
+        if response.status != 200:
+            raise await _refused(response, secrets, timeouts)
+        if (page := _web_page(response, await body.peek(), secrets)) is not None:
+            raise page
+    except BaseException:
+        body.close()
+        raise
+    return body
 
 
 def _with_key(headers: Mapping[str, str], key: tuple[str, SecretStr] | None) -> dict[str, str]:
@@ -194,6 +211,11 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
 class Watchdog:
     """All limits of one answer in one timer that re-arms itself: nothing is scheduled per read."""
 
+    __slots__ = (
+        "_first", "_held_since", "_loop", "_progress", "_response", "_start", "_timeouts", "_timer",
+        "_waiting_since", "expired",
+    )  # fmt: skip
+
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
@@ -211,17 +233,16 @@ class Watchdog:
         limits = [t for t in (self._timeouts.first, self._timeouts.total) if t is not None]
         return min(limits, default=None)
 
-    @contextlib.contextmanager
-    def over(self, response: aiohttp.ClientResponse) -> Iterator[None]:
+    def start(self, response: aiohttp.ClientResponse) -> None:
         """Watch a response: when a limit runs out it is closed, which wakes its reader."""
         self._response = response
         self._tick()
-        try:
-            yield
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._response = None
+
+    def stop(self) -> None:
+        """The answer is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._response = None
 
     def waits(self) -> None:
         """The reader begins to wait for bytes; the time before was the consumer's."""
@@ -286,17 +307,34 @@ def timed_out(name: str, limit: float, phase: Phase) -> TimedOutError:
 class Body:
     """The bytes of an answer as they arrive, under all time limits."""
 
+    __slots__ = ("_kept", "_peeked", "_response", "_watchdog", "progressed")
+
     def __init__(self, response: aiohttp.ClientResponse, watchdog: Watchdog) -> None:
         self._response = response
-        self._content = response.content
         self._watchdog = watchdog
         self._peeked: bytes | None = None
         self._kept: bytearray | None = None
-        self.status = response.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
-        self.content_type = response.content_type
         self.progressed = watchdog.progressed
         """To be called when a read completed a record, for `Timeouts.progress`."""
+        watchdog.start(response)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, their names in lower case."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    @property
+    def content_type(self) -> str:
+        """What the server says that this is."""
+        return self._response.content_type
+
+    def close(self) -> None:
+        """Let go of the connection; one that has been read to its end can be used again."""
+        self._watchdog.stop()
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
 
     async def peek(self) -> bytes:
         """The first bytes, which the next `read` will give again."""
@@ -320,7 +358,7 @@ class Body:
         watchdog = self._watchdog
         watchdog.waits()
         try:
-            data = await self._content.readany()
+            data = await self._response.content.readany()
         except Exception as error:
             if watchdog.expired is not None:
                 raise watchdog.expired from None

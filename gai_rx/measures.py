@@ -13,6 +13,8 @@ _SLOTS = 10
 _PARTS = 16
 """Buckets between a duration and its double."""
 
+_HALVES = 2 * _PARTS
+
 _SHORTEST, _LONGEST = 1e-6, 1e6
 
 
@@ -88,32 +90,40 @@ class Histogram:
         (0.02, 1.5)
     """
 
-    __slots__ = ("_counts", "count", "total")
+    __slots__ = ("_counts", "total")
 
     def __init__(self) -> None:
-        self.count = 0
         self.total = 0.0
         self._counts: dict[int, int] = {}
 
+    @property
+    def count(self) -> int:
+        """How many durations there are."""
+        return sum(self._counts.copy().values())
+
     def add(self, seconds: float) -> None:
         """Take in a duration."""
-        self.count += 1
         self.total += seconds
-        # No division and no logarithm: a float is a mantissa and a power of two.
-        mantissa, power = frexp(min(max(seconds, _SHORTEST), _LONGEST))
-        key = power * _PARTS + int(mantissa * (2 * _PARTS)) - _PARTS
-        self._counts[key] = self._counts.get(key, 0) + 1
+        if seconds < _SHORTEST:
+            seconds = _SHORTEST
+        elif seconds > _LONGEST:
+            seconds = _LONGEST
+        # No division and no logarithm: a float is a mantissa from a half to one, and a power of 2.
+        mantissa, power = frexp(seconds)
+        key = power * _PARTS + int(mantissa * _HALVES)
+        counts = self._counts
+        counts[key] = counts.get(key, 0) + 1
 
     def merge(self, other: Histogram) -> None:
         """Take in all durations of another."""
-        self.count += other.count
         self.total += other.total
         for key, count in other._counts.copy().items():
             self._counts[key] = self._counts.get(key, 0) + count
 
     def mean(self) -> float | None:
         """The mean in seconds; None of nothing."""
-        return self.total / self.count if self.count else None
+        count = self.count
+        return self.total / count if count else None
 
     def quantile(self, share: float) -> float | None:
         """The duration that this share of all does not exceed, in seconds; None of nothing."""
@@ -122,6 +132,6 @@ class Histogram:
         for key in sorted(counts):
             left -= counts[key]
             if left <= 0:
-                power, part = divmod(key, _PARTS)
-                return ldexp((_PARTS + part + 0.5) / (2 * _PARTS), power)
+                power, part = divmod(key - _PARTS, _PARTS)
+                return ldexp((_PARTS + part + 0.5) / _HALVES, power)
         return None

@@ -282,7 +282,7 @@ class ResultBuilder:
 
     def add(self, event: StreamEvent) -> None:
         """Take in one event; kinds that a result does not show are passed over."""
-        kind = event.__class__
+        kind = type(event)
         if kind is TextDelta or kind is ReasoningDelta:
             values = event.__dict__
             if values["choice"]:
@@ -305,13 +305,14 @@ class ResultBuilder:
         kind, stream_id, step, block = self._open
         write = self._write
         for event in events:
-            # Text, and of the block that is open: `kind` is the class that the block is of.
-            if event.__class__ is kind is TextDelta:
+            # Text, and of the block that is open: `kind` is the class that the block is of. `is`
+            # is quicker than `==`; where it misses, `add` looks closer.
+            if type(event) is kind is TextDelta:
                 values = event.__dict__
                 if (
-                    values["block"] == block
-                    and values["step"] == step
-                    and values["stream_id"] == stream_id
+                    values["block"] is block
+                    and values["step"] is step
+                    and values["stream_id"] is stream_id
                     and not values["choice"]
                     and values["signature"] is None
                 ):
@@ -356,7 +357,7 @@ def _added(usages: Sequence[Usage]) -> Usage | None:
         return usages[0] if usages else None
     counts = {name: [getattr(u, name) for u in usages] for name in _COUNTS}
     told = {name: [n for n in numbers if n is not None] for name, numbers in counts.items()}
-    return Usage(**{name: sum(numbers) for name, numbers in told.items() if numbers})
+    return Usage.model_validate({name: sum(ns) for name, ns in told.items() if ns})
 
 
 _COUNTS = [name for name in Usage.model_fields if name.endswith("tokens")]

@@ -119,26 +119,28 @@ class Watch:
         field = _PIECES.get(kind)
         if field is not None:
             self._piece(item.__dict__[field], now)
-        elif isinstance(item, StreamEvent):
-            self._other(item, now)
-            return
         elif isinstance(item, str | bytes):
             self._piece(item, now)
-        named.content_events += 1
-        self.last_content = now
+        elif isinstance(item, StreamEvent):
+            self._other(item, now)
+        else:
+            named.content_events += 1
+            self.last_content = now
 
     def _piece(self, piece: str | bytes, now: float) -> None:
         named, size = self._named, len(piece)
+        named.content_events += 1
+        self.last_content = now
         if isinstance(piece, str):
             named.characters += size
             if not piece.isascii():
                 size = len(piece.encode("utf-8", "surrogatepass"))
         named.bytes += size
-        if self._last_piece is not None:
-            named.gaps.add(now - self._last_piece)
+        last, self._last_piece = self._last_piece, now
+        if last is not None:
+            named.gaps.add(now - last)
         elif self.first_piece is None:
             self.first_piece = now
-        self._last_piece = now
 
     def _other(self, event: StreamEvent, now: float) -> None:
         """An event that is no piece; between answers nobody waits for the next token."""

@@ -43,7 +43,7 @@ class Watched(Account):
     def record(self, item: Any) -> None:
         self._producer = current.get()
         self._record(item)
-        if item.__class__ is Dropped:
+        if isinstance(item, Dropped):
             self._monitor.lost(item.count)
 
     def ended(self, error: Exception | None = None) -> None:

@@ -58,6 +58,7 @@ class Outlet(abc.DisposableBase, Generic[T]):
         self._drain()
         if not self._busy:
             self._pressure.hand_over()
+            self._finish_if_done()
 
     def end(self, finish: Callable[[], None]) -> None:
         """Call `finish` once everything is sent on."""
@@ -90,7 +91,9 @@ class Outlet(abc.DisposableBase, Generic[T]):
             self._pressure.then(self._go_on)
             return
         self._busy = False
-        if self._finish is not None:
+
+    def _finish_if_done(self) -> None:
+        if self._finish is not None and not self._busy:
             self._finish()
 
     def _send_what_fits(self) -> None:
@@ -115,3 +118,5 @@ class Outlet(abc.DisposableBase, Generic[T]):
             self._drain()
         except Exception as error:  # the subscriber's; a producer would hand it back too
             self._observer.on_error(error)
+            return
+        self._finish_if_done()

@@ -151,20 +151,21 @@ def snapshots() -> Operator[object, Snapshot]:
 
 
 class Snapshot:
-    """An event, and what the answer had come to with it.
-
-    Attributes:
-        event: The event itself.
-    """
+    """An event, and what the answer had come to with it."""
 
     __match_args__ = ("event", "result")
-    __slots__ = ("_journal", "_length", "_place", "_result", "event")
+    __slots__ = ("_event", "_journal", "_length", "_place", "_result")
 
     def __init__(self, event: StreamEvent, journal: _Journal) -> None:
-        self.event = event
+        self._event = event
         self._journal: _Journal | None = journal
         self._place, self._length = journal.mark()
         self._result: Result | None = None
+
+    @property
+    def event(self) -> StreamEvent:
+        """The event itself."""
+        return self._event
 
     @property
     def result(self) -> Result:

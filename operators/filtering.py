@@ -31,7 +31,7 @@ def text_only() -> Operator[object, str]:
         >>> deltas.pipe(text_only()).to_list().run()
         ['Hel', 'lo']
     """
-    return _text_of(TextDelta, "text_only()")
+    return _filter("text_only()", _texts)
 
 
 def reasoning_only() -> Operator[object, str]:
@@ -50,7 +50,7 @@ def reasoning_only() -> Operator[object, str]:
         >>> events.pipe(reasoning_only()).to_list().run()
         ['Hm.']
     """
-    return _text_of(ReasoningDelta, "reasoning_only()")
+    return _filter("reasoning_only()", _thoughts)
 
 
 def choice(n: int) -> Callable[[Observable[T]], Stream[T]]:
@@ -79,7 +79,9 @@ def choice(n: int) -> Callable[[Observable[T]], Stream[T]]:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
         raise ValueError(f"choice(n) counts from 0, got {n!r}")
 
-    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+    def make_on_next(observer: abc.ObserverBase[Any]) -> Callable[[Any], None]:
+        emit = observer.on_next
+
         def on_next(event: Any) -> None:
             kind = type(event)
             if kind is TextDelta or kind is ReasoningDelta:
@@ -87,9 +89,8 @@ def choice(n: int) -> Callable[[Observable[T]], Stream[T]]:
                 if values["choice"] != n:
                     return
                 if n:
-                    event = trusted(
-                        event.__class__, {**values, "choice": 0}, event.model_fields_set
-                    )
+                    fields = event.__pydantic_fields_set__
+                    event = trusted(kind, {**values, "choice": 0}, fields)
             emit(event)
 
         return on_next
@@ -155,7 +156,7 @@ def where(*predicates: Callable[[T], bool]) -> Operator[T, T]:
         predicates: At least one; an exception of one of them ends the stream with it.
 
     Raises:
-        TypeError: At once, without a predicate.
+        TypeError: At once, without a predicate, or with something that can not be called.
 
     Example:
         >>> import reactivex as rx
@@ -166,6 +167,9 @@ def where(*predicates: Callable[[T], bool]) -> Operator[T, T]:
     """
     if not predicates:
         raise TypeError("where() needs at least one predicate")
+    for given in predicates:
+        if not callable(given):
+            raise TypeError(f"where() takes functions of an item, got {given!r}")
     names = ", ".join(getattr(p, "__name__", type(p).__name__) for p in predicates)
     return _keeping(f"where({names})", predicates)
 
@@ -178,17 +182,19 @@ def _check_types(operator: str, types: tuple[Any, ...]) -> None:
             raise TypeError(f"{operator}() takes event classes like TextDelta, got {given!r}")
 
 
-_MakeOnNext: TypeAlias = Callable[[Callable[[Any], None]], Callable[[Any], None]]
-"""Makes what takes in the items from what sends them on: one call per item, no more."""
+_MakeOnNext: TypeAlias = Callable[[abc.ObserverBase[Any]], Callable[[Any], None]]
+"""Makes what takes in the items of one subscription: one call per item, no more."""
 
 
-def _filter(stage: str, make_on_next: _MakeOnNext, *, keeps_events: bool) -> Operator[Any, Any]:
+def _filter(
+    stage: str, make_on_next: _MakeOnNext, *, keeps_events: bool = False
+) -> Operator[Any, Any]:
     def subscribe(
         source: Observable[Any],
         observer: abc.ObserverBase[Any],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        on_next = make_on_next(observer.on_next)
+        on_next = make_on_next(observer)
         return source.subscribe(
             on_next, observer.on_error, observer.on_completed, scheduler=scheduler
         )
@@ -196,19 +202,26 @@ def _filter(stage: str, make_on_next: _MakeOnNext, *, keeps_events: bool) -> Ope
     return lift(stage, subscribe, keeps_events=keeps_events)
 
 
-def _text_of(kind: type[StreamEvent], stage: str) -> Operator[object, str]:
-    """The text that the first choice's deltas of a kind have."""
+def _texts(observer: abc.ObserverBase[Any]) -> Callable[[Any], None]:
+    emit = observer.on_next
 
-    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
-        def on_next(event: Any) -> None:
-            if type(event) is kind:
-                values = event.__dict__
-                if not values["choice"] and (text := values["text"]):
-                    emit(text)
+    def on_next(event: Any) -> None:
+        if type(event) is TextDelta:
+            values = event.__dict__
+            if not values["choice"]:
+                emit(values["text"])
 
-        return on_next
+    return on_next
 
-    return _filter(stage, make_on_next, keeps_events=False)
+
+def _thoughts(observer: abc.ObserverBase[Any]) -> Callable[[Any], None]:
+    emit = observer.on_next
+
+    def on_next(event: Any) -> None:
+        if type(event) is ReasoningDelta and event.text and not event.choice:
+            emit(event.text)
+
+    return on_next
 
 
 class _Kept(dict[type, bool]):
@@ -224,7 +237,8 @@ class _Kept(dict[type, bool]):
 
 
 def _of_kinds(stage: str, types: tuple[type, ...], *, keeps: bool) -> Operator[Any, Any]:
-    def make_on_next(emit: Callable[[Any], None]) -> Callable[[Any], None]:
+    def make_on_next(observer: abc.ObserverBase[Any]) -> Callable[[Any], None]:
+        emit = observer.on_next
         kept = _Kept(types, keeps)
 
         def on_next(item: Any) -> None:
@@ -239,11 +253,7 @@ def _of_kinds(stage: str, types: tuple[type, ...], *, keeps: bool) -> Operator[A
 def _keeping(stage: str, predicates: tuple[Callable[[Any], bool], ...]) -> Operator[Any, Any]:
     first, *others = predicates
 
-    def subscribe(
-        source: Observable[Any],
-        observer: abc.ObserverBase[Any],
-        scheduler: abc.SchedulerBase | None,
-    ) -> abc.DisposableBase:
+    def make_on_next(observer: abc.ObserverBase[Any]) -> Callable[[Any], None]:
         emit = observer.on_next
 
         def on_next(item: Any) -> None:
@@ -258,8 +268,6 @@ def _keeping(stage: str, predicates: tuple[Callable[[Any], bool], ...]) -> Opera
                 return
             emit(item)
 
-        return source.subscribe(
-            on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-        )
+        return on_next
 
-    return lift(stage, subscribe, keeps_events=True)
+    return _filter(stage, make_on_next, keeps_events=True)

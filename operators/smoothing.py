@@ -190,7 +190,7 @@ class _Pieces:
         if end > at:
             self._held.append(text[at:end])
             self._length += end - at
-            self._of = self._item if self._of is None else self._of
+            self._of = self._item
         self._at = end
         return ends or _is_proof(self._item) or self._length >= _LONGEST
 
@@ -270,6 +270,7 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
             self._pieces.ended, self._error = True, error
             if not self._busy:
                 self._send()
+                self._finish_if_done()
 
     def _now(self) -> float:
         return seconds(self._scheduler)
@@ -296,8 +297,6 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
             self._timer.disposable = self._scheduler.schedule_relative(wait, self._on_turn)
         else:
             self._busy = False
-            if self._pieces.ended:
-                self._finish()
 
     def _send_what_is_due(self) -> None:
         pieces, gates = self._pieces, self._pressure.gates
@@ -330,10 +329,13 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
         try:
             self._send()
         except Exception as error:  # the subscriber's; a producer would hand it back too
-            self.dispose()
             self._observer.on_error(error)
+            return
+        self._finish_if_done()
 
-    def _finish(self) -> None:
+    def _finish_if_done(self) -> None:
+        if not self._pieces.ended or self._busy or self._over:
+            return
         self._over = True
         if self._error is not None:
             self._observer.on_error(self._error)

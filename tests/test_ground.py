@@ -262,6 +262,7 @@ def test_one_stream_that_begins_anew_takes_nothing_from_the_others() -> None:
         Finish(reason="length", stream_id="one"),
     )
     assert (made.text, made.object, made.complete) == ("1a", 1, True)
+    assert of_two(ObjectDelta(value=1, stream_id="one")).object == 1
 
 
 def test_several_streams_are_complete_when_each_has_finished() -> None:

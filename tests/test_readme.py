@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gai_rx import operators
-from gai_rx.providers import HOSTS
+from gai_rx.hosts import HOSTS
 from tests.operator_table import written
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

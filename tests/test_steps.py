@@ -32,7 +32,6 @@ from gai_rx import (
     ToolResult,
     TruncatedError,
     Usage,
-    answers,
     connect,
     rate_limit,
     system,
@@ -46,7 +45,7 @@ from gai_rx.events import FinishReason, ToolProgress
 from gai_rx.operators.flowing import map_async, relay
 from gai_rx.operators.retrying import retry_on
 from gai_rx.simulator import Answer, Asked, Simulator
-from gai_rx.steps import RunSettings, pending_calls, run_steps
+from gai_rx.steps import RunSettings, answers, pending_calls, run_steps
 from gai_rx.stopping import RunState, max_steps, until_tool_seen
 from gai_rx.tools import Approval, ToolContext
 from tests.operators.sources import settle
@@ -652,9 +651,8 @@ async def test_a_retry_repeats_one_model_call_and_no_tool() -> None:
 
 
 async def test_an_error_tells_what_the_whole_run_has_come_to() -> None:
-    model = Model(
-        answer("Wait.", call("look")), [Start(), TextDelta(text="Hal"), ServerError("lost")]
-    )
+    lost = ServerError("lost", resume=lambda: None)
+    model = Model(answer("Wait.", call("look")), [Start(), TextDelta(text="Hal"), lost])
     with pytest.raises(ServerError) as caught:
         await model.run(look, retry=(rate_limit, KeyError))
     partial = caught.value.partial

@@ -15,8 +15,8 @@ from reactivex.testing import TestScheduler
 from gai_rx import StreamEvent, Tool, ToolCall, ToolError, ToolResult, tool
 from gai_rx.events import ToolProgress
 from gai_rx.signatures import read_docstring
+from gai_rx.steps.tool_runs import Place, ToolRuns
 from gai_rx.stream import loop_scheduler
-from gai_rx.tool_runs import Place, ToolRuns
 from gai_rx.tools import Approval, ToolContext
 from tests.operators.sources import settle
 

@@ -57,18 +57,15 @@ def test_choice_passes_one_of_several_answers_and_what_belongs_to_none() -> None
 
 
 async def test_a_choice_is_all_there_is_to_what_is_below() -> None:
-    items = [
-        TextDelta(text="a", block=2, signature="s", stream_id="i", metadata={"k": 1}),
-        TextDelta(text="b", choice=1, block=2, signature="s", stream_id="i", metadata={"k": 1}),
-        Finish(reason="stop"),
-    ]
-    source = Source(items, of_events=True).stream
+    first = TextDelta(text="a", block=2, signature="s", stream_id="i", metadata={"k": 1})
+    second = first.model_copy(update={"text": "b", "choice": 1})
+    source = Source([first, second, Finish(reason="stop")], of_events=True).stream
     assert await source.pipe(choice(1), text_only()).to_list() == ["b"]
     assert (await source.pipe(choice(1), collect())).text == "b"
     passed, _ = await source.pipe(choice(1)).to_list()
-    assert passed == items[0].model_copy(update={"text": "b"})
-    assert passed.model_fields_set == items[1].model_fields_set
-    assert items[1].choice == 1
+    assert passed == first.model_copy(update={"text": "b"})
+    assert passed.model_fields_set == second.model_fields_set
+    assert second.choice == 1
 
 
 async def test_choice_zero_passes_the_events_themselves() -> None:
@@ -172,6 +169,8 @@ def test_what_is_no_event_class_is_refused_at_once(operator: Any, wrong: tuple[A
 def test_where_without_a_predicate_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="at least one"):
         where()
+    with pytest.raises(TypeError, match="got 5"):
+        where(odd, 5)  # type: ignore[arg-type]  # that is the point
 
 
 def test_filters_show_what_they_let_pass() -> None:

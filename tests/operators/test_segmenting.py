@@ -131,6 +131,9 @@ def test_a_sentence_is_held_back_no_longer_than_that() -> None:
         ["A number: 5. ", "The end."],
         [" Lead. ", "End"],
         ["...and so. ", "It"],
+        ["It was J... ", "Then."],
+        ["a title\n", "and text"],
+        ["He said (no.) , then. ", "Yes"],
     ],
 )
 def test_a_sentence_ends_where_a_reader_ends_it(units: list[str]) -> None:
@@ -322,6 +325,27 @@ async def test_an_error_comes_after_the_units_that_wait_for_room() -> None:
     stream.subscribe(seen.append, on_error)
     await asyncio.wait_for(done.wait(), 5)
     assert seen == ["x "] * 100 + [ERROR]
+
+
+async def test_units_that_just_fit_hold_the_source_all_the_same() -> None:
+    source, below = Source(["a\nb\n"] * 9), Buffer[str](2, "below")
+    subscription = source.stream.pipe(lines()).subscribe(below.push)
+    await settle(50)
+    assert (len(below.items), source.pulled) == (2, 1)
+    subscription.dispose()
+
+
+def test_the_end_comes_after_the_units_that_wait_for_room() -> None:
+    subject, seen, below = Subject[str](), list[str](), Buffer[str](1, "below")
+    ends = list[bool]()
+    stream = subject.pipe(lines())
+    stream.subscribe(below.push, None, lambda: ends.append(True), scheduler=TestScheduler())
+    subject.on_next("a\nb\nc")
+    subject.on_completed()
+    while below.items:
+        assert not ends or len(seen) == 2
+        seen.append(below.pop())
+    assert (seen, ends) == (["a\n", "b\n", "c"], [True])
 
 
 async def test_disposed_while_units_wait_nothing_more_comes() -> None:

@@ -291,6 +291,11 @@ def test_what_is_being_cut_is_dropped_too() -> None:
     assert timed(smooth("line", 3), *came) == [(1, said("a\n")), *rest]
 
 
+def test_a_line_that_is_held_is_dropped_too() -> None:
+    came = [(1.0, said("void")), (2.0, Start(attempt=2)), (3.0, said("c\n")), (4.0, END)]
+    assert timed(smooth("line", 1), *came) == [(2, Start(attempt=2)), (3, said("c\n")), (4, END)]
+
+
 # Bounds, ends and errors.
 
 
@@ -319,6 +324,17 @@ async def test_a_full_buffer_below_holds_the_pace() -> None:
     buffer.pop()
     scheduler.advance_to(101)
     assert len(buffer.items) == 2
+    subscription.dispose()
+
+
+async def test_what_is_long_due_does_not_overrun_what_is_below() -> None:
+    source, scheduler, buffer = Source(["a b c d e f "]), TestScheduler(), Buffer[Any](1, "below")
+    operator = smooth("word", 0.001, scheduler=scheduler)
+    subscription = source.stream.pipe(operator).subscribe(buffer.push)
+    await settle()
+    scheduler.advance_to(100)
+    buffer.pop()
+    assert list(buffer.items) == ["b "]
     subscription.dispose()
 
 

@@ -17,16 +17,16 @@ from typing import Any, TypeAlias
 from pydantic import SecretStr
 from reactivex import abc
 
-from gai_rx.answers import HeardAnswer
 from gai_rx.errors import BudgetExceededError, GaiError, Matcher
 from gai_rx.events import Event, Finish, Start, StreamEvent, ToolCall, Usage
 from gai_rx.flow import produce
 from gai_rx.operators.retrying import retry_on
 from gai_rx.request import Message, Request, ToolCallPart, ToolResultPart
 from gai_rx.result import Result, ResultBuilder, Step
+from gai_rx.steps.answers import HeardAnswer
+from gai_rx.steps.tool_runs import ToolRuns
 from gai_rx.stopping import RunState, Stop, as_condition, no_more_tools
 from gai_rx.stream import Stream, clock, seconds
-from gai_rx.tool_runs import ToolRuns
 from gai_rx.tools import Approve, Tool, check_approve
 
 __all__ = ["Ask", "PrepareStep", "RunSettings", "pending_calls", "run_steps"]

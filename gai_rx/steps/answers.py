@@ -20,7 +20,7 @@ from gai_rx.events import (
     Usage,
     trusted,
 )
-from gai_rx.tool_runs import Place, ToolRuns
+from gai_rx.steps.tool_runs import Place, ToolRuns
 from gai_rx.tools import Tool
 
 __all__ = ["HeardAnswer"]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from gai_rx.events import ToolCall
-from gai_rx.threads import in_thread
+from gai_rx.steps.threads import in_thread
 from gai_rx.tools import Approval, Approve, Tool, digest_of
 
 __all__ = ["Approvals"]

@@ -20,13 +20,13 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 from reactivex import abc
 
-from gai_rx.approvals import Approvals
 from gai_rx.errors import ToolError
 from gai_rx.events import StreamEvent, ToolCall, ToolProgress, ToolResult
 from gai_rx.flow import current, start_task, to_be_ended
+from gai_rx.steps.approvals import Approvals
+from gai_rx.steps.threads import in_thread
+from gai_rx.steps.tool_words import fault_of, harmless, plain, said
 from gai_rx.stream import seconds
-from gai_rx.threads import in_thread
-from gai_rx.tool_words import fault_of, harmless, plain, said
 from gai_rx.tools import Approve, Tool, ToolContext, digest_of
 
 __all__ = ["Place", "ToolRuns"]
