@@ -18,7 +18,7 @@ _PIECE: Final = 64 * 1024  # bytes decoded at a time
 
 def hosts() -> int:
     """List who can be asked; of a key only whether it is set."""
-    from gai_rx.providers import HOSTS
+    from gai_rx.hosts import HOSTS
 
     rows = [("HOST", "DIALECT", "KEY VARIABLE", "KEY", "DEFAULT MODEL")]
     for name, host in HOSTS.items():

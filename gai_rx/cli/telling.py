@@ -117,7 +117,7 @@ def _advice(error: GaiError) -> str | None:
 
 def _without_keys(text: str) -> str:
     """Errors are made without keys; this is for those that a server puts into its words."""
-    from gai_rx.providers import HOSTS
+    from gai_rx.hosts import HOSTS
 
     for variable in {host.key_variable for host in HOSTS.values() if host.key_variable}:
         if len(os.environ.get(variable, "")) >= _SHORTEST_KEY:
