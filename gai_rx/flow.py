@@ -298,9 +298,18 @@ async def _pump(
     observer: abc.ObserverBase[T],
     pressure: Pressure,
 ) -> None:
+    # One coroutine, for there is one of these for each open stream.
     current.set(pressure)
+    gates, on_next = pressure.gates, observer.on_next
     try:
-        await _emit_all(make, observer.on_next, pressure)
+        async with aclosing(make()) as batches:
+            async for batch in batches:
+                if gates:  # a timer below may have hung one since
+                    await pressure.relieve()
+                for item in batch:
+                    on_next(item)
+                    if gates:
+                        await pressure.relieve()
     except Stopped:
         return
     except asyncio.CancelledError as cancelled:
@@ -311,19 +320,3 @@ async def _pump(
         observer.on_error(error)
     else:
         observer.on_completed()
-
-
-async def _emit_all(
-    make: Callable[[], AsyncGenerator[Sequence[T], None]],
-    on_next: Callable[[T], None],
-    pressure: Pressure,
-) -> None:
-    gates = pressure.gates
-    async with aclosing(make()) as batches:
-        async for batch in batches:
-            if gates:  # a timer below may have hung one since
-                await pressure.relieve()
-            for item in batch:
-                on_next(item)
-                if gates:
-                    await pressure.relieve()

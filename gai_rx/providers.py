@@ -344,7 +344,7 @@ class Provider:
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Taken:
     """What has come of an answer, body by body.
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
-from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks
+from gai_rx.dialects.contract import Call, Decoder, Dialect, ObjectMode, Quirks
 
-__all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "Quirks"]
+__all__ = ["DIALECTS", "Call", "Decoder", "Dialect", "ObjectMode", "Quirks"]
 
 _NAMES = (
     "openai_chat",

@@ -26,7 +26,7 @@ from gai_rx.wire.json_text import decode_json
 from gai_rx.wire.ndjson import NDJSONDecoder
 from gai_rx.wire.sse import SSEDecoder
 
-__all__ = ["Call", "Decoder", "Dialect", "Quirks"]
+__all__ = ["Call", "Decoder", "Dialect", "ObjectMode", "Quirks", "object_mode"]
 
 STREAM_LIMIT = 1024**3  # bytes of one answer; a million times a long one
 
@@ -65,6 +65,8 @@ class Quirks:
     """Chat dialect: the word that forces some tool call."""
     json_schema: bool = True
     """Whether the host takes a JSON schema; else it is asked for a JSON object."""
+    without_schema: Literal["tool", "json"] = "json"
+    """How a host that takes none is asked for an object: made to call a tool, or for any JSON."""
     finish_optional: bool = False
     """Take an answer that ends properly but names no finish reason as complete."""
 
@@ -112,9 +114,14 @@ class Decoder(ABC):
         self._new_body()
 
     def _new_body(self) -> None:
-        self._sse = SSEDecoder() if self.framing == "sse" else None
-        self._lines = NDJSONDecoder()
-        self._framer = self._sse.feed_pairs if self._sse is not None else self._line_pairs
+        self._sse: SSEDecoder | None = None
+        self._framer: Callable[[bytes], Iterable[tuple[bytes, bytes]]]
+        if self.framing == "sse":
+            self._sse = SSEDecoder()
+            self._framer = self._sse.feed_pairs
+        else:
+            self._lines = NDJSONDecoder()
+            self._framer = self._line_pairs
 
     def feed(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes of the body; returns the events that they complete."""
@@ -323,6 +330,15 @@ class Decoder(ABC):
         return self._mender.mend(self.out, last=self.done or self.fault is not None)
 
 
+ObjectMode = Literal["native", "tool", "json"]
+"""How an object is asked for: with its schema, as a call of a tool, or as any JSON."""
+
+
+def object_mode(schema: Mapping[str, Any], model: str, quirks: Quirks) -> ObjectMode:
+    """With its schema, where the host takes one, whatever the schema and the model are."""
+    return "native" if quirks.json_schema else quirks.without_schema
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One wire dialect, both ways."""
@@ -334,6 +350,10 @@ class Dialect:
     """The header that carries the key; `authorization` carries it as a bearer token."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that every request has."""
+    object_mode: Callable[[Mapping[str, Any], str, Quirks], ObjectMode] = object_mode
+    """How to ask for an object of a schema, given the model."""
+    forces_tools: Callable[[Request], bool] = lambda _: True
+    """Whether the model can be made to call a tool, in this request."""
 
 
 def cut_reason(reason: FinishReason) -> str | None:

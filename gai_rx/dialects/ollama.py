@@ -269,4 +269,4 @@ def _assistant(parts: Iterable[Part]) -> dict[str, Any]:
     return made
 
 
-OLLAMA = Dialect("ollama", encode, OllamaDecoder)
+OLLAMA = Dialect("ollama", encode, OllamaDecoder, forces_tools=lambda _: False)

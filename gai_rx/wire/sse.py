@@ -46,6 +46,8 @@ class SSEDecoder:
         [SSERecord(event='message', data=b'two', id='', retry=None)]
     """
 
+    __slots__ = ("_after_cr", "_head", "_limit", "_pending", "_size", "last_event_id", "retry")
+
     def __init__(self, *, limit: int = RECORD_LIMIT) -> None:
         self.last_event_id = ""
         self.retry: int | None = None

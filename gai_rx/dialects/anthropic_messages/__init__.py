@@ -5,7 +5,7 @@ that an answer is complete. New events, deltas and blocks are promised to come: 
 """
 
 from gai_rx.dialects.anthropic_messages.decode import MessagesDecoder
-from gai_rx.dialects.anthropic_messages.request import encode
+from gai_rx.dialects.anthropic_messages.request import encode, forces_tools, object_mode
 from gai_rx.dialects.contract import Dialect
 
 __all__ = ["ANTHROPIC_MESSAGES", "MessagesDecoder", "encode"]
@@ -16,4 +16,6 @@ ANTHROPIC_MESSAGES = Dialect(
     MessagesDecoder,
     key_header="x-api-key",
     headers={"anthropic-version": "2023-06-01"},
+    object_mode=object_mode,
+    forces_tools=forces_tools,
 )

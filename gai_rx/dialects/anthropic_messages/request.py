@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gai_rx.dialects.contract import Call, Quirks, merge
+from gai_rx.dialects.contract import Call, ObjectMode, Quirks, merge
 from gai_rx.dialects.parts import told_result, unsupported
 from gai_rx.errors import BadRequestError
 from gai_rx.request import (
@@ -23,8 +23,9 @@ from gai_rx.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from gai_rx.schemas import names_all_keys
 
-__all__ = ["encode"]
+__all__ = ["encode", "forces_tools", "object_mode"]
 
 _API = "Anthropic Messages"
 _MAX_TOKENS = 4096  # the API wants a limit; this is a long answer
@@ -67,7 +68,7 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     body.update((name, value) for name, value in settings.items() if value is not None)
     if request.reasoning_effort is not None:
         _ask_for_effort(body, request.reasoning_effort, request.max_tokens)
-    if request.response_schema is not None:
+    if request.response_schema is not None and quirks.json_schema:
         schema = {"type": "json_schema", "schema": _fitted(request.response_schema)}
         body.setdefault("output_config", {})["format"] = schema
     return Call("/v1/messages", merge(body, request.provider_options))
@@ -98,6 +99,23 @@ def _ask_for_effort(body: dict[str, Any], effort: str, limit: int | None) -> Non
 def _is_budgeted(model: str) -> bool:
     found = _GENERATION.search(model)
     return found is not None and (int(found[1]), int(found[2] or 0)) <= (4, 5)
+
+
+def object_mode(schema: Mapping[str, Any], model: str, quirks: Quirks) -> ObjectMode:
+    """With its schema, where the model takes one and it can be said in this API's terms.
+
+    Before Claude 4.5 only Opus 4.1 takes a schema; and a schema has to name all keys, without end.
+    There is no way to ask for any JSON but a tool.
+    """
+    found = _GENERATION.search(model)
+    version = (int(found[1]), int(found[2] or 0)) if found else (9, 9)
+    takes = version >= (4, 5) or (version == (4, 1) and "opus" in model)
+    return "native" if quirks.json_schema and takes and names_all_keys(schema) else "tool"
+
+
+def forces_tools(request: Request) -> bool:
+    """Whether a call can be forced: not while the model is to think."""
+    return request.reasoning_effort in (None, "none")
 
 
 def _tool(declared: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class GeminiFramer(SSEDecoder):
     proxies lose) the body is one JSON array; by the standard both are fields without a meaning.
     """
 
+    __slots__ = ()
+
     def _event(self, block: bytes) -> SSERecord | None:
         record = super()._event(block)
         lines = [line for line in block.split(b"\n") if not _FIELD_LINE.match(line)]
