@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from gai_rx.errors import StalledError
 from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task, to_be_ended
 from gai_rx.overflow import Overflow, check_policy, make_policy
 
@@ -146,8 +147,20 @@ class Boundary(Generic[T]):
 
     def end(self, error: Exception | None = None) -> None:
         """The upstream has ended."""
-        if not self._inbox.ended:
+        if self._inbox.ended:
+            return
+        if isinstance(error, StalledError) and self._inbox.buffer.gate.closed:
+            self._overtake(error)
+        else:
             self._inbox.end(error)
+
+    def _overtake(self, error: Exception) -> None:
+        """Fail at once: behind what waits here nobody would ever hear that it is what holds all."""
+        self._inbox.ended = True
+        self._inbox.buffer.release()
+        if self._task is not None:
+            dispose_task(self._task, self._pressure)
+        self._observer.on_error(error)
 
     def dispose(self) -> None:
         """End the task and the upstream, and let whoever waits above go on."""

@@ -310,6 +310,7 @@ async def _pump(
                     on_next(item)
                     if gates:
                         await pressure.relieve()
+                del batch  # the next one may be long in coming
     except Stopped:
         return
     except asyncio.CancelledError as cancelled:

@@ -103,7 +103,10 @@ HOSTS: dict[str, Host] = {
         "https://api.groq.com/openai/v1",
         "GROQ_API_KEY",
         "llama-3.3-70b-versatile",
-        Quirks(max_tokens_field="max_completion_tokens"),
+        # A schema, or JSON mode, does not go together with streaming here.
+        Quirks(
+            max_tokens_field="max_completion_tokens", json_schema=False, without_schema="tool"
+        ),
     ),
     "deepseek": Host(
         "openai_chat",

@@ -228,7 +228,7 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
         self._delay = delay
         self._scheduler = scheduler
         self._next = float("-inf")  # the time of the next piece
-        self._busy = self._timed = self._over = False
+        self._busy = self._early = self._timed = self._over = False
         self._error: Exception | None = None
         self._pressure = TimerPressure()
         self._timer = SerialDisposable()
@@ -264,6 +264,7 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
         if not self._busy:
             self._next = max(self._next, self._now())
             self._send()
+            self._finish_if_done()  # the end may have come meanwhile, from below
 
     def _end(self, error: Exception | None = None) -> None:
         if not self._over and not self._pieces.ended:
@@ -274,9 +275,6 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
 
     def _now(self) -> float:
         return seconds(self._scheduler)
-
-    def _is_early(self) -> bool:
-        return self._next > self._now() + _EARLY
 
     def _send(self) -> None:
         """Send on what is due, and come back for the rest."""
@@ -291,8 +289,8 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
             return
         if self._pressure.gates:
             self._pressure.then(self._on_turn)
-        elif self._pieces.comes_text and self._is_early():
-            wait = self._next - self._now()
+        elif self._early:
+            wait = max(0.0, self._next - self._now())
             self._timed = True
             self._timer.disposable = self._scheduler.schedule_relative(wait, self._on_turn)
         else:
@@ -300,13 +298,15 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
 
     def _send_what_is_due(self) -> None:
         pieces, gates = self._pieces, self._pressure.gates
+        self._early = False
         while not self._over:
             if gates:
                 gates[:] = [gate for gate in gates if gate.closed]
                 if gates:
                     return
             paced = pieces.comes_text
-            if paced and self._is_early():
+            if paced and self._next > self._now() + _EARLY:
+                self._early = True
                 return
             piece = pieces.take()
             if piece is None:

@@ -55,7 +55,8 @@ def timeouts(
     Raises:
         ValueError: At once, without a limit, or with one that is not above 0.
         TimedOutError: Through on_error, when `first` or `total` runs out.
-        StalledError: Through on_error, when `idle` runs out.
+        StalledError: Through on_error, when `idle` runs out, or another limit while the source is
+            held; it says by what, and overtakes what waits there.
 
     Example:
         >>> import reactivex as rx
@@ -167,7 +168,7 @@ class _Timing(abc.DisposableBase, Generic[T]):
         self._set_timer()
         listens = self._limits.first is not None or self._limits.idle is not None
         self._upstream.disposable = source.subscribe(
-            self._on_next if listens else self._emit,
+            self._on_next if listens else self._pass_on,
             self._observer.on_error,  # who ends the stream disposes, and so stops the timer
             self._observer.on_completed,
             scheduler=given,
@@ -188,6 +189,12 @@ class _Timing(abc.DisposableBase, Generic[T]):
                 self._set_timer()
         elif isinstance(item, Start):
             self._begin(item)
+        self._emit(item)
+
+    def _pass_on(self, item: T) -> None:
+        """All that `total` needs: whom to ask, in the end, what holds it."""
+        self._items += 1
+        self._producer = current.get()
         self._emit(item)
 
     def _begin(self, event: Start) -> None:
@@ -237,19 +244,17 @@ class _Timing(abc.DisposableBase, Generic[T]):
         return True
 
     def _expired(self, name: str) -> TimedOutError:
-        limits, shown = self._limits, self._limits.shown(name)
+        limits, shown, held = self._limits, self._limits.shown(name), self._held()
+        kind: type[TimedOutError] = StalledError if held or name == "idle" else TimedOutError
         count = f"{self._items} item{'' if self._items == 1 else 's'}"
         if name == "idle":
-            kind: type[TimedOutError] = StalledError
-            message = f"no content for {limits.idle:g} s after {count}{self._held()} ({shown})"
+            message = f"no content for {limits.idle:g} s after {count}{held} ({shown})"
         elif name == "first":
-            kind = TimedOutError
             only = f", only {count} without any" if self._items else ""
-            message = f"no content within {limits.first:g} s{only}{self._held()} ({shown})"
+            message = f"no content within {limits.first:g} s{only}{held} ({shown})"
         else:
-            kind = TimedOutError
             so_far = f" after {count}" if self._items else ""
-            message = f"not complete within {limits.total:g} s{so_far} ({shown})"
+            message = f"not complete within {limits.total:g} s{so_far}{held} ({shown})"
         return kind(
             message,
             phase="stream" if self._items else "headers",

@@ -181,8 +181,19 @@ def test_streams_of_one_name_are_counted_together() -> None:
         watch.record(A)
         watch.ended()
     assert (monitor.names, monitor.health("chat").events) == (("chat",), 3)
-    begin(monitor, "chat")
+    (one, _), (two, _) = begin(monitor, "chat"), begin(monitor, "chat")
+    assert monitor.health().active == 2
+    one.ended()
     assert (monitor.health().active, monitor.health().done) == (1, False)
+    two.ended()
+    assert monitor.health().done
+
+
+def test_nothing_of_a_source_is_kept_after_its_end() -> None:
+    watch, _ = begin(StreamMonitor())
+    watch.held_by = lambda: ("the source's own",)
+    watch.ended()
+    assert not watch.held_by()
 
 
 def test_a_name_that_was_never_watched_is_told() -> None:
@@ -357,7 +368,7 @@ def test_a_step_that_is_asked_again_is_counted_anew() -> None:
     events = (
         TextDelta(text="one tw"),
         Usage(output_tokens=5),
-        TextDelta(text="o three", step=1),
+        TextDelta(text="o three ", step=1),
         TextDelta(text="void", step=1, stream_id="other"),
         Usage(output_tokens=50, step=1),
         Start(attempt=2, step=1),
@@ -391,6 +402,7 @@ def test_usage_is_the_last_that_was_told_of_each_step_and_stream() -> None:
     assert told(Usage(output_tokens=1, step=1)) == Usage(output_tokens=8)
     assert told(Finish(reason="stop", usage=Usage(output_tokens=9))) == Usage(output_tokens=9)
     assert told(Usage(output_tokens=1, stream_id="b")) == Usage(output_tokens=10)
+    assert told(Start(attempt=2)) == Usage(output_tokens=1, stream_id="b")
 
 
 def test_progress_is_a_line_for_people() -> None:

@@ -133,7 +133,7 @@ class Decoder(ABC):
             self._take_all(self._framer(chunk))
         except GaiError as error:
             self._fail(error)
-        return self.out if self._mender is None else self._mended()
+        return self._handed_over()
 
     def _take_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:  # noqa: C901 - hot, so whole
         """The hot loop: every record is decoded here, once, in C."""
@@ -216,7 +216,7 @@ class Decoder(ABC):
             self._fail(error)
         if not self.done and self.fault is None:
             self._fail(broken or self._truncated())
-        return self.out if self._mender is None else self._mended()
+        return self._handed_over()
 
     def go_on(self) -> None:
         """Take the rest of a broken answer from another body: a record that was cut comes again."""
@@ -325,9 +325,12 @@ class Decoder(ABC):
             phase="stream",
         )
 
-    def _mended(self) -> list[StreamEvent]:
-        assert self._mender is not None
-        return self._mender.mend(self.out, last=self.done or self.fault is not None)
+    def _handed_over(self) -> list[StreamEvent]:
+        """The events since the last time; none is kept, for the next ones may be long in coming."""
+        out, self.out = self.out, []
+        if self._mender is None:
+            return out
+        return self._mender.mend(out, last=self.done or self.fault is not None)
 
 
 ObjectMode = Literal["native", "tool", "json"]

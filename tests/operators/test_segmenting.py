@@ -348,6 +348,21 @@ def test_the_end_comes_after_the_units_that_wait_for_room() -> None:
     assert (seen, ends) == (["a\n", "b\n", "c"], [True])
 
 
+def test_a_subscriber_that_raises_at_the_end_gets_no_second_end() -> None:
+    subject, errors, below = Subject[str](), list[Exception](), Buffer[str](1, "below")
+
+    def on_completed() -> None:
+        raise ERROR
+
+    stream = subject.pipe(lines())
+    stream.subscribe(below.push, errors.append, on_completed, scheduler=TestScheduler())
+    subject.on_next("a\nb\n")
+    subject.on_completed()
+    with pytest.raises(ZeroDivisionError):
+        below.pop()
+    assert not errors
+
+
 async def test_disposed_while_units_wait_nothing_more_comes() -> None:
     source, seen, open_gate = Source(["x " * 500, "y"]), list[str](), asyncio.Event()
 

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -140,6 +141,32 @@ def test_timers_that_fire_late_do_not_slow_the_pace() -> None:
     scheduler.late = 5.0
     scheduler.advance_to(6.0)  # a stall of seconds is not made up for in one burst
     assert 52 <= len(seen) <= 65
+
+
+class Creeping(TestScheduler):
+    """A clock that goes on between two looks at it, as real ones do."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step, self.crept = step, 0.0
+
+    @property
+    def now(self) -> Any:
+        self.crept += self.step
+        return super().now + timedelta(seconds=self.crept)
+
+
+@pytest.mark.parametrize("step", [0.1, 0.23, 0.41, 0.57, 0.83])
+def test_time_that_goes_on_meanwhile_loses_nothing(step: float) -> None:
+    scheduler, seen, subject = Creeping(step), list[Any](), Subject[str]()
+    operator = smooth("word", 1)
+    subject.pipe(operator).subscribe(
+        seen.append, None, lambda: seen.append(END), scheduler=scheduler
+    )
+    subject.on_next("a b c d e f g h")
+    subject.on_completed()
+    scheduler.advance_to(100)
+    assert seen == ["a ", "b ", "c ", "d ", "e ", "f ", "g ", "h", END]
 
 
 # What goes on in one piece.
@@ -343,9 +370,9 @@ async def test_a_slow_consumer_gets_everything() -> None:
         await asyncio.sleep(0)
         return item
 
-    text = " ".join(map(str, range(200)))
-    made = await Source([text, " end"]).stream.pipe(smooth("word", 1e-4), map_async(slow)).to_list()
-    assert "".join(made) == f"{text} end"
+    text = " ".join(map(str, range(200))) + " "
+    made = await Source([text, "end"]).stream.pipe(smooth("word", 1e-4), map_async(slow)).to_list()
+    assert "".join(made) == f"{text}end"
     assert len(made) == 201
 
 
@@ -391,10 +418,38 @@ async def test_a_subscriber_that_raises_gets_its_own_error(at: int) -> None:
     assert source.closed == 1
 
 
+def test_a_subscriber_that_raises_at_the_end_gets_no_second_end() -> None:
+    scheduler, subject, errors = TestScheduler(), Subject[str](), list[Exception]()
+
+    def on_completed() -> None:
+        raise ERROR
+
+    stream = subject.pipe(smooth("word", 1))
+    stream.subscribe(None, errors.append, on_completed, scheduler=scheduler)
+    subject.on_next("a b")
+    subject.on_completed()
+    with pytest.raises(ZeroDivisionError):
+        scheduler.advance_to(5)
+    assert not errors
+
+
+def test_the_end_may_come_while_a_piece_is_sent_on() -> None:
+    subject, seen = Subject[str](), list[Any]()
+
+    def on_next(piece: str) -> None:
+        seen.append(piece)
+        subject.on_completed()
+
+    stream = subject.pipe(smooth("word", 1))
+    stream.subscribe(on_next, None, lambda: seen.append(END), scheduler=TestScheduler())
+    subject.on_next("a")
+    assert seen == ["a", END]
+
+
 async def test_two_subscriptions_share_no_text() -> None:
-    stream = Source(["a b", "c d"]).stream.pipe(smooth(delay=0.001))
+    stream = Source(["a b", " c", " d "]).stream.pipe(smooth(delay=0.001))
     first, second = await asyncio.gather(stream.to_list(), stream.to_list())
-    assert first == second == ["a ", "bc ", "d"]
+    assert "".join(first) == "".join(second) == "a b c d "
 
 
 @pytest.mark.parametrize("delay", [0, -1, float("nan"), "1", None])

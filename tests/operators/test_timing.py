@@ -10,10 +10,19 @@ from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
-from gai_rx import Raw, Retry, StalledError, Start, Stream, TimedOutError, Usage, timeout
+from gai_rx import (
+    Raw,
+    Retry,
+    StalledError,
+    Start,
+    Stream,
+    TextDelta,
+    TimedOutError,
+    Usage,
+    timeout,
+)
 from gai_rx.flow import Buffer, Pressure, TimerPressure, current
-from gai_rx.operators import map_async, relay, retry_on
-from gai_rx.operators.fan_out import fan_out
+from gai_rx.operators import branch, fan_out, map_async, relay, retry_on
 from gai_rx.operators.timing import deadline, timeouts
 from tests.operators.marbles import EVENTS, check, diagram
 from tests.operators.sources import Source, Timers, in_turn, settle
@@ -331,3 +340,32 @@ def test_no_limit_and_something_else_than_seconds_are_refused_at_once() -> None:
         timeouts()
     with pytest.raises(TypeError, match="is in seconds, got '5'"):
         timeouts(idle="5")  # type: ignore[arg-type]
+
+
+async def test_a_branch_that_is_stuck_is_named_and_the_error_does_not_wait_for_it() -> None:
+    async def for_ever(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    source = Source([TextDelta(text="a")] * 100, of_events=True)
+    stream = source.stream.pipe(
+        timeouts(idle=0.05),
+        fan_out(quick=(), summary=branch(map_async(for_ever, queue=1), queue=2)),
+        ops.filter(lambda item: True),
+    )
+    with pytest.raises(StalledError, match=r"held by fan_out branch 'summary' \(queue 2\)"):
+        async with asyncio.timeout(5):
+            await stream
+    await settle()
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize("limit", ["idle", "total"])
+async def test_a_function_that_never_returns_is_named(limit: str) -> None:
+    async def never(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    source = Source(range(100))
+    stream = source.stream.pipe(timeouts(**{limit: 0.05}), map_async(never, queue=1))
+    with pytest.raises(StalledError, match=r"held by map_async\(never\)"):
+        async with asyncio.timeout(5):
+            await stream
