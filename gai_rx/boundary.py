@@ -113,6 +113,7 @@ class Boundary(Generic[T]):
         self._observer = observer
         self._work = work
         self._pressure = Pressure()
+        inbox.buffer.reader = self._pressure
         self._upstream: abc.DisposableBase = Disposable()
         self._task: asyncio.Task[None] | None = None
 

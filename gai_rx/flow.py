@@ -167,11 +167,15 @@ class Buffer(Generic[T]):
         size: Items that may wait before the producer is held.
         name: What it belongs to, for messages.
 
-    A producer that has no pressure (a Subject, another library's timer) can not be held. It gets
-    the room of `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so.
+    A producer that has no pressure (a Subject, another library's timer) can not be held, nor can
+    the task that empties the buffer itself, when it is fed back what it emits. They get the room of
+    `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so.
+
+    Attributes:
+        reader: The pressure of the task that empties it.
     """
 
-    __slots__ = ("_limit", "_low", "_thread", "gate", "items", "size")
+    __slots__ = ("_limit", "_low", "_thread", "gate", "items", "reader", "size")
 
     def __init__(self, size: int, name: str) -> None:
         if size < 1:
@@ -179,6 +183,7 @@ class Buffer(Generic[T]):
         self.size = size
         self.items: deque[T] = deque()
         self.gate = Gate(name)
+        self.reader: Pressure | None = None
         self._low = size // 2
         self._limit = 4 * size + 64
         self._thread = get_ident()
@@ -196,7 +201,7 @@ class Buffer(Generic[T]):
         if len(items) >= self.size:
             self.gate.close()
             pressure = current.get()
-            if pressure is not None:
+            if pressure is not None and pressure is not self.reader:
                 pressure.hold(self.gate)
             if len(items) > self._limit:
                 items.clear()

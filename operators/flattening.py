@@ -10,7 +10,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from gai_rx.errors import BackpressureError
-from gai_rx.flow import Buffer, TimerPressure
+from gai_rx.flow import Buffer, TimerPressure, current
 from gai_rx.stream import Operator, clock, lift
 
 __all__ = ["flat_map"]
@@ -115,6 +115,15 @@ class _Flattening(abc.DisposableBase, Generic[A, B]):
         if self._waiting.gate in self._pressure.gates:
             self._pressure.gates.remove(self._waiting.gate)  # it came from below, by way of us
 
+    def _emit(self, item: B) -> None:
+        """Pass on an inner stream's item; what that brings about above can not wait for it."""
+        waiting = self._waiting
+        before, waiting.reader = waiting.reader, current.get()
+        try:
+            self._observer.on_next(item)
+        finally:
+            waiting.reader = before
+
     def _on_completed(self) -> None:
         self._ended = True
         self._complete_if_done()
@@ -171,7 +180,7 @@ class _Flattening(abc.DisposableBase, Generic[A, B]):
                     f"Observable, got {type(made).__name__}; an async function goes into map_async"
                 )
             subscription.disposable = made.subscribe(
-                self._observer.on_next, self._fail, ended, scheduler=self._scheduler
+                self._emit, self._fail, ended, scheduler=self._scheduler
             )
 
         self._beginning = True
