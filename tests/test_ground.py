@@ -171,6 +171,7 @@ def test_events_add_up() -> None:
                 TextPart(text="ab", signature="s2"),
                 TextPart(text="c"),
                 RefusalPart(text="No"),
+                TextPart(text="{"),
                 ToolCallPart(id="1", name="f", arguments={"x": 1}),
             ),
         ),
