@@ -44,7 +44,7 @@ class Likeness:
         self._counts = counts
         self._before: bytes | None = None
         self._after = b""
-        self._counted, self._fixed = b"", 0
+        self._counted = self._fixed = b""
         self._start = 0
         self._tries = _TRIES
 
@@ -55,7 +55,9 @@ class Likeness:
             return None
         end = data.find(b'"', self._start)
         rest = data[end:]
-        if rest != self._after and not self._differs_in_counts(rest):
+        if rest != self._after and (
+            rest.translate(_ANY_NUMBER) != self._counted or not rest.startswith(self._fixed)
+        ):
             return None
         body = data[self._start : end]
         if b"\\" in body:
@@ -69,15 +71,6 @@ class Likeness:
         self._tries = _TRIES
         self.last = data
         return text
-
-    def _differs_in_counts(self, rest: bytes) -> bool:
-        fixed = self._fixed
-        return (
-            fixed > 0
-            and len(rest) == len(self._after)
-            and rest.startswith(self._after[:fixed])
-            and rest[fixed:].translate(_ANY_NUMBER) == self._counted
-        )
 
     def learn(self, data: bytes, events: list[StreamEvent]) -> None:
         """Take in a record that was decoded, and the events that came of it."""
@@ -100,6 +93,6 @@ class Likeness:
         self._start = data.index(quoted) + 1
         self._before, self._after = data[: self._start], data[self._start + len(quoted) - 2 :]
         if self._counts is not None:
-            self._fixed = max(0, self._after.find(self._counts))
-            self._counted = self._after[self._fixed :].translate(_ANY_NUMBER)
+            self._fixed, key, _ = self._after.partition(self._counts)
+            self._counted = self._after.translate(_ANY_NUMBER) if key else b""
         self.choice, self.block = event.choice, event.block
