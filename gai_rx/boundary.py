@@ -181,7 +181,9 @@ class Boundary(Generic[T]):
             if to_be_ended():
                 raise
             self._fail(cancelled)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             self._fail(error)
         else:
             if self._inbox.error is not None:

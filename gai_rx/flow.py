@@ -290,12 +290,22 @@ def produce(
     def subscribe(
         observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        _check_loop(name)
         pressure = Pressure()
-
         task = start_task(_pump(make, observer, pressure), name)
         return Disposable(lambda: dispose_task(task, pressure))
 
     return subscribe
+
+
+def _check_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            f"{name} needs a running event loop, and a scheduler was given where none runs: "
+            "subscribe in a coroutine, or leave out scheduler= and let the portal's loop run it"
+        ) from None
 
 
 async def _pump(
@@ -322,7 +332,9 @@ async def _pump(
         if to_be_ended():
             raise
         observer.on_error(cancelled)  # type: ignore[arg-type]  # better than silence
-    except Exception as error:
-        observer.on_error(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        observer.on_error(error)  # type: ignore[arg-type]  # the subscriber would wait for ever
     else:
         observer.on_completed()

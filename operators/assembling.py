@@ -106,8 +106,12 @@ def collect() -> Operator[object, Result]:
         builder = ResultBuilder()
 
         def on_completed() -> None:
-            observer.on_next(builder.result())
-            observer.on_completed()
+            try:
+                observer.on_next(builder.result())
+            except Exception as error:  # the subscriber's: above, all have said their last
+                observer.on_error(error)
+            else:
+                observer.on_completed()
 
         return source.subscribe(builder.add, observer.on_error, on_completed, scheduler=scheduler)
 

@@ -272,8 +272,12 @@ class _Batching:
         self._emitter.observer.on_error(error)
 
     def _on_completed(self) -> None:
-        self._flush()
-        self._emitter.observer.on_completed()
+        try:
+            self._flush()
+        except Exception as error:  # the subscriber's: above, all have said their last
+            self._emitter.observer.on_error(error)
+        else:
+            self._emitter.observer.on_completed()
 
 
 class _Lists(_Batching):

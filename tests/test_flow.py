@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from reactivex import Observable
 from reactivex.disposable import SerialDisposable
+from reactivex.testing import TestScheduler
 
 from gai_rx import BackpressureError, Stream
 from gai_rx.flow import Buffer, Gate, Pressure, Stopped, current, produce
+from gai_rx.operators import map_async
 from gai_rx.stream import loop_scheduler
 from tests.operators.sources import Source, settle
 
@@ -299,3 +301,26 @@ async def test_a_source_that_is_cancelled_from_within_does_not_hang_the_stream()
     source.stream.subscribe(seen.append, seen.append)
     await settle()
     assert [type(item) for item in seen] == [asyncio.CancelledError]
+
+
+class _Odd(BaseException):
+    """An exception that is no `Exception`, as some frameworks have."""
+
+
+async def test_an_exception_of_any_kind_ends_the_stream_rather_than_nothing() -> None:
+    async def odd(_: Any) -> None:
+        raise _Odd
+
+    async def source() -> AsyncGenerator[list[int], None]:
+        yield [1]
+        raise _Odd
+
+    for stream in (Stream(produce(source, "odd")), Source([1]).stream.pipe(map_async(odd))):
+        with pytest.raises(_Odd):
+            async with asyncio.timeout(5):
+                await stream
+
+
+def test_a_scheduler_without_a_loop_is_an_error_that_teaches() -> None:
+    with pytest.raises(RuntimeError, match="needs a running event loop"):
+        Source([1]).stream.subscribe(print, scheduler=TestScheduler())

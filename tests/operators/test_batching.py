@@ -350,3 +350,16 @@ async def test_a_kilobyte_of_text_or_ten_events() -> None:
     assert [len(found) for found in lists] == [10, 10, 5]
     lists = await Source(events).stream.pipe(batch(size_bytes=1024)).to_list()
     assert [len(found) for found in lists] == [11, 11, 3]
+
+
+@pytest.mark.parametrize("operator", [batch(10), batch_text(10)])
+async def test_a_subscriber_that_raises_at_the_last_list_gets_its_own_error(operator: Any) -> None:
+    told: list[Exception] = []
+
+    def on_next(_: Any) -> None:
+        raise ERROR
+
+    source = Source(["a", "b"])
+    source.stream.pipe(operator).subscribe(on_next, told.append, lambda: told.append(KeyError()))
+    await settle()
+    assert told == [ERROR]
