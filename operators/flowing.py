@@ -31,10 +31,10 @@ def relay(
 ) -> Callable[[Observable[T]], Stream[T]]:
     """Let what is below run at its own pace, behind a bounded buffer.
 
-        source              -a-b-c-d-|
-        relay(2)            -a---b---c---d|      a slow subscriber holds the source
-        ... "drop_newest"   -a---b---|           or loses items, by name
-        ... "conflate"      -a---bcd-|           or gets fewer, longer pieces
+        source              -a-b-c-d-e-|
+        relay(1)            -a----b----c----d----e|      a slow subscriber holds the source
+        ... "drop_newest"   -a----b----d|                or loses items, by name
+        ... "conflate"      -a----bc---de|               or gets fewer, longer pieces
 
     When no room is left, `overflow` says what happens to the item that comes:
 
@@ -90,7 +90,7 @@ def map_async(
     """Replace each item by what an async function makes of it, in the items' order.
 
         source            -a-b-c-|
-        map_async(f)      --A--B--C|
+        map_async(f)      --A-B-C|
 
     A slow function holds the source, down to the provider's socket.
 
