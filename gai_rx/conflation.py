@@ -65,7 +65,8 @@ class Joined:
         kind = type(first)
         values = first.__dict__ | {_GROWS[kind][0]: text}
         if kind is ObjectDelta:
-            values["value"] = last.value  # the object so far: the last one has it all
+            # The object so far: the last one has it all.
+            values["value"], values["object"] = last.value, last.object
         fields = first.__pydantic_fields_set__ | last.__pydantic_fields_set__
         return trusted(kind, values, fields)
 

@@ -152,13 +152,28 @@ class File(StreamEvent):
 
 
 class ObjectDelta(StreamEvent):
-    """The structured answer so far."""
+    """A piece of the structured answer. The last one has no text: it brings the validated object.
+
+    The texts, put together, are the JSON of the object.
+    """
 
     type: Literal["object_delta"] = "object_delta"
     value: Any = Field(
-        default=None, exclude=True, description="The partial object; `text` rebuilds it."
+        default=None,
+        exclude=True,
+        description="The object so far: a live view, to be read only; `text` rebuilds it.",
     )
     text: str = Field(default="", description="The characters that are new.")
+    object: Any = Field(
+        default=None,
+        exclude=True,
+        description="The whole object, as the type that was asked for; in the last delta only.",
+    )
+
+    def snapshot(self) -> Any:
+        """A copy of the object so far, which does not grow on."""
+        copied = getattr(self.value, "snapshot", None)
+        return self.value if copied is None else copied()
 
 
 class ToolCallDelta(StreamEvent):

@@ -104,9 +104,7 @@ HOSTS: dict[str, Host] = {
         "GROQ_API_KEY",
         "llama-3.3-70b-versatile",
         # A schema, or JSON mode, does not go together with streaming here.
-        Quirks(
-            max_tokens_field="max_completion_tokens", json_schema=False, without_schema="tool"
-        ),
+        Quirks(max_tokens_field="max_completion_tokens", json_schema=False, without_schema="tool"),
     ),
     "deepseek": Host(
         "openai_chat",

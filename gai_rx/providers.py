@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from gai_rx.dialects import DIALECTS, Call, Decoder, Dialect
+from gai_rx.dialects import DIALECTS, Call, Decoder, Dialect, ObjectMode
 from gai_rx.errors import (
     AuthenticationError,
     BadRequestError,
@@ -28,9 +29,11 @@ from gai_rx.events import Event, Start, StreamEvent, ToolCall
 from gai_rx.flow import produce
 from gai_rx.hosts import HOSTS, Endpoint, Host
 from gai_rx.http import Body, Timeouts, get, post
+from gai_rx.objects import object_events, plan_object
 from gai_rx.refusals import hidden, refusal
 from gai_rx.request import Prompt, Request
 from gai_rx.result import Result, ResultBuilder
+from gai_rx.schemas import Target
 from gai_rx.steps import PrepareStep, Resumed, Retry, RunSettings, retrying, run_steps
 from gai_rx.stopping import Stop
 from gai_rx.stream import Stream
@@ -265,6 +268,66 @@ class Provider:
             builder.add(event)
         return builder.result()
 
+    def stream_object(
+        self,
+        request: Prompt,
+        type_: Any,
+        *,
+        mode: ObjectMode | None = None,
+        repair: int = 0,
+        raw: bool = False,
+        retry: Retry | None = None,
+        **settings: Any,
+    ) -> Stream[Event]:
+        """An answer that is an object: its JSON arrives as `ObjectDelta`s, the last one validated.
+
+        Args:
+            request: A `Request`, a list of messages, or plain text.
+            type_: What the object shall be: a pydantic model, a dataclass, a TypedDict, `dict`,
+                `list[Item]` or any type that pydantic validates; or a JSON schema as a mapping.
+            mode: How it is asked for: `"native"`, with its schema; `"tool"`, as the arguments of a
+                call that the model is made to make; `"json"`, as JSON, with the schema in words.
+                None takes the first of these that the host, the model and the schema allow.
+            repair: How often to ask again, with what is wrong, when the answer does not fit. A
+                `Retry` event and `Start(attempt=n)` tell of it; the usage of `Finish` is the sum.
+            raw: Emit every record of the provider as a `Raw` event too.
+            retry: Which failed requests are made again, as `retry_on` takes them.
+            settings: Fields of `Request`, for this request: `max_tokens=100`.
+
+        Raises:
+            TypeError: If pydantic has no schema for the type.
+            ValueError: If a setting is none, or the request has tools.
+            ObjectInvalidError: Through on_error, with the `text`: the answer does not fit, was cut
+                off at its length, filtered or refused.
+        """
+        asked = Request.of(request, **{**self._settings, **settings})
+        model = asked.model or self.model
+        target = Target(type_)
+        plan = plan_object(
+            asked, target, self._dialect, self._quirks, model, mode=mode, repair=repair
+        )
+        asking = copy(self)
+        asking._quirks = replace(self._quirks, json_schema=plan.mode == "native")
+        name = f"{self.name}:{model}"
+        subscribe = produce(
+            lambda: object_events(lambda step: asking._answer(step, raw), plan), name
+        )
+        stages = (name, f"object({target.name})")
+        stream: Stream[Any] = Stream(subscribe, stages=stages, of_events=True)
+        return stream if retry is None else stream.pipe(retrying(retry))
+
+    async def object(self, request: Prompt, type_: Any, **settings: Any) -> Result:
+        """The whole object, in `Result.object`; the arguments are those of `stream_object`.
+
+        Raises:
+            ObjectInvalidError: If it does not fit; `error.text` is what came.
+            GaiError: If it did not arrive whole; `error.partial` is what did.
+        """
+        builder = ResultBuilder()
+        async for event in self.stream_object(request, type_, **settings):
+            builder.add(event)
+        return builder.result()
+
     async def _answer(
         self, request: Request, raw: bool, taken: _Taken | None = None
     ) -> AsyncGenerator[Sequence[StreamEvent], None]:
@@ -284,6 +347,7 @@ class Provider:
                 async for events in _decoded(body, decoder):
                     received.extend(events)
                     yield events
+                    del events  # what comes next may be long in coming
         except GaiError as error:
             so_far = taken.and_then(bytes(kept))
             if so_far.bodies and decoder.rest_path() is not None and _cut_off(error):
@@ -403,6 +467,7 @@ async def _decoded(body: Body, decoder: Decoder) -> AsyncGenerator[list[StreamEv
                     if events:
                         body.progressed()
                         yield events
+                    del events
                     if decoder.done or decoder.fault is not None:
                         break
         except GaiError as error:

@@ -59,7 +59,11 @@ class Result(_Frozen):
     text: str = ""
     reasoning: str = ""
     refusal: str = ""
-    object: Any = None
+    object: Any = Field(
+        default=None,
+        description="The structured answer as its type; if not complete, plain data so far. Its "
+        "JSON is in `messages`.",
+    )
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
     citations: tuple[Citation, ...] = ()
@@ -169,6 +173,7 @@ class _Answer:
     def __init__(self) -> None:
         self.steps: list[_Step] = []
         self.object: Any = None
+        self.partial: ObjectDelta | None = None
         self.finish: Finish | None = None
         self.open = _NONE_OPEN
         self.write: Callable[[str], Any] = StringIO().write
@@ -194,6 +199,10 @@ class _Answer:
             return self.finish.usage
         return self.steps[-1].usage if self.steps else None
 
+    def so_far(self) -> Any:
+        """The object; a copy of what there is of it, while it is not complete."""
+        return self.object if self.partial is None else self.partial.snapshot()
+
     def _step(self, event: StreamEvent) -> _Step:
         steps = self.steps
         if not steps or steps[-1].number != event.step:
@@ -203,7 +212,7 @@ class _Answer:
     def _start(self, event: Start) -> None:
         if event.attempt > 1:
             self.steps = [s for s in self.steps if s.number < event.step]
-            self.object = self.finish = None
+            self.object = self.partial = self.finish = None
             self.open = _NONE_OPEN
 
     def _refusal(self, event: RefusalDelta) -> None:
@@ -223,7 +232,13 @@ class _Answer:
         self._step(event).citations.extend(event.items)
 
     def _objects(self, event: ObjectDelta) -> None:
-        self.object = event.value
+        if event.text:
+            self.go_on(event, (ObjectDelta, event.stream_id, event.step, 0))
+            self.write(event.text)
+        if "object" in event.model_fields_set:
+            self.object, self.partial = event.object, None
+        else:
+            self.partial = event
 
     def _usage(self, event: Usage) -> None:
         self._step(event).usage = event
@@ -338,7 +353,7 @@ class ResultBuilder:
             text="".join(s.joined(TextDelta) for s in steps),
             reasoning="".join(s.joined(ReasoningDelta) for s in steps),
             refusal="".join(s.joined(RefusalDelta) for s in steps),
-            object=next((a.object for a in reversed(answers) if a.object is not None), None),
+            object=next((o for a in reversed(answers) if (o := a.so_far()) is not None), None),
             tool_calls=tuple(c for s in steps for c in s.calls),
             tool_results=tuple(r for s in steps for r in s.results),
             citations=tuple(c for s in steps for c in s.citations),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gai_rx.errors import ObjectInvalidError
 
-__all__ = ["Target", "closed", "faults"]
+__all__ = ["Target", "closed", "faults", "names_all_keys"]
 
 T = TypeVar("T")
 
@@ -20,14 +21,18 @@ _WRAPPER = "value"
 # What OpenAI's strict mode takes: https://platform.openai.com/docs/guides/structured-outputs
 _CLOSED_KEYWORDS = frozenset(
     [
-        "$defs", "$ref", "additionalProperties", "anyOf", "const", "default", "description", "enum",
+        "$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum",
         "exclusiveMaximum", "exclusiveMinimum", "format", "items", "maxItems", "maximum",
-        "minItems", "minimum", "multipleOf", "pattern", "properties", "required", "title", "type",
+        "minItems", "minimum", "multipleOf", "pattern", "properties", "required", "type",
     ]
 )  # fmt: skip
 _CLOSED_FORMATS = frozenset(
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
 )
+_TOLD_IN_VAIN = frozenset(
+    ["$comment", "$id", "$schema", "default", "deprecated", "discriminator", "examples", "title"]
+)
+"""Keywords that constrain nothing; some of them strict modes refuse."""
 
 
 class Target(Generic[T]):
@@ -41,6 +46,7 @@ class Target(Generic[T]):
         name: What the schema is called.
         schema: The JSON schema to ask for; always of an object, since providers take no other.
         wrapped: Whether the value asked for stands in that object under the key `value`.
+        root: What the JSON of the value is: `dict`, `list`, or None for anything.
 
     A JSON schema given as such is the provider's to keep: here it is only checked that the answer
     is JSON, and an object or a list where the schema says so.
@@ -69,7 +75,11 @@ class Target(Generic[T]):
             name = getattr(type_, "__name__", "answer")
         self.name = _NOT_IN_A_NAME.sub("_", name).strip("_")[:64] or "answer"
         schema = _inlined(schema)
-        self.wrapped = schema.get("type") != "object"
+        kind = schema.get("type")
+        self.root: type[dict[Any, Any]] | type[list[Any]] | None = None
+        if kind in ("object", "array"):
+            self.root = dict if kind == "object" else list
+        self.wrapped = self.root is not dict
         self.schema: dict[str, Any] = _wrap(schema) if self.wrapped else schema
         self._plain = schema
 
@@ -91,11 +101,18 @@ class Target(Generic[T]):
         """
         if self.wrapped and not (isinstance(value, Mapping) and _WRAPPER in value):
             raise _invalid(f"expected an object with the key {_WRAPPER!r}", text)
-        inner = self.unwrap(value)
+        return self.fit(self.unwrap(value), text)
+
+    def fit(self, value: Any, text: str = "") -> T:
+        """A value that nothing is wrapped around, as the type.
+
+        Raises:
+            ObjectInvalidError: If it does not fit; the message says where.
+        """
         if self._adapter is None:
-            return cast(T, _checked_roughly(inner, self._plain, text))
+            return cast(T, _checked_roughly(value, self._plain, text))
         try:
-            return cast(T, self._adapter.validate_python(inner))
+            return cast(T, _validated(self._adapter, value))
         except ValidationError as error:
             raise _invalid(f"the object does not fit {self.name}: {faults(error)}", text) from error
 
@@ -115,6 +132,18 @@ def _adapter(type_: Any) -> TypeAdapter[Any]:
         return TypeAdapter(type_)
     except Exception as error:
         raise TypeError(f"pydantic can not validate {type_!r}: {error}") from error
+
+
+def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The value as the type; what only JSON may say so, as a date where types are strict, too.
+
+    Raises:
+        ValidationError: If it does not fit.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return adapter.validate_json(json.dumps(value))
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
@@ -138,8 +167,8 @@ def _wrap(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked_roughly(value: Any, schema: Mapping[str, Any], text: str) -> Any:
-    wanted: dict[Any, type] = {"object": dict, "array": list, "string": str}
-    kind = wanted.get(schema.get("type"))
+    wanted: dict[str, type] = {"object": dict, "array": list, "string": str}
+    kind = wanted.get(str(schema.get("type")))
     if kind is not None and not isinstance(value, kind):
         raise _invalid(f"expected {schema['type']}, got {type(value).__name__}", text)
     return value
@@ -176,6 +205,8 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         >>> closed({"type": "object", "additionalProperties": {"type": "integer"}}) is None
         True
     """
+    if schema.get("type") != "object":
+        return None  # strict modes take nothing else at the root
     try:
         return _closed(schema)
     except _NotStrict:
@@ -187,14 +218,16 @@ class _NotStrict(Exception):
 
 
 def _closed(schema: Any) -> dict[str, Any]:
-    if not isinstance(schema, Mapping) or not _CLOSED_KEYWORDS.issuperset(schema):
+    if not isinstance(schema, Mapping):
         raise _NotStrict
-    if schema.get("format", "date") not in _CLOSED_FORMATS:
+    made = {key: value for key, value in schema.items() if key not in _TOLD_IN_VAIN}
+    if "oneOf" in made and "anyOf" not in made:
+        made["anyOf"] = made.pop("oneOf")  # what fits one of them fits any of them
+    if not _CLOSED_KEYWORDS.issuperset(made) or made.get("format", "date") not in _CLOSED_FORMATS:
         raise _NotStrict
-    made = {key: value for key, value in schema.items() if key not in ("default", "title")}
     if "$ref" in made:
         return {"$ref": made["$ref"]}
-    if made.get("type") == "object":
+    if _may_be_object(made):
         _close(made)
     elif not ({"type", "anyOf", "enum", "const"} & made.keys()):
         raise _NotStrict  # anything at all
@@ -212,3 +245,45 @@ def _close(made: dict[str, Any]) -> None:
         raise _NotStrict  # free keys
     made["required"] = list(made["properties"])
     made["additionalProperties"] = False
+
+
+def _may_be_object(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind)
+
+
+def names_all_keys(schema: Mapping[str, Any]) -> bool:
+    """Whether every object of the schema names its keys, and none can hold itself.
+
+    Example:
+        >>> from pydantic import TypeAdapter
+        >>> names_all_keys(TypeAdapter(dict[str, int]).json_schema())
+        False
+    """
+    return _is_finite(schema, schema, ())
+
+
+def _is_finite(schema: Any, root: Mapping[str, Any], above: tuple[str, ...]) -> bool:
+    if not isinstance(schema, Mapping):
+        return not schema  # `true` is anything at all
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        named = root.get("$defs", {}).get(reference.rpartition("/")[2])
+        if named is None or reference in above:
+            return False
+        return _is_finite(named, root, (*above, reference))
+    if _may_be_object(schema):
+        free = schema.get("additionalProperties", False)
+        if free or not schema.get("properties"):
+            return False
+    elif not {"type", "enum", "const", "anyOf", "oneOf", "allOf"} & schema.keys():
+        return False
+    return all(_is_finite(inner, root, above) for inner in _inner_schemas(schema))
+
+
+def _inner_schemas(schema: Mapping[str, Any]) -> Iterator[Any]:
+    yield from schema.get("properties", {}).values()
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        yield from schema.get(key, ())
+    if "items" in schema:
+        yield schema["items"]

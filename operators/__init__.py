@@ -17,21 +17,32 @@ from gai_rx.operators.handling import on
 from gai_rx.operators.metering import Meter, StageReport, meter
 from gai_rx.operators.monitoring import health, log_health, monitor, progress
 from gai_rx.operators.multiplexing import multiplex, race
+from gai_rx.operators.objects import Partial, elements, field, merge_fields, objects, on_field
 from gai_rx.operators.pacing import limit_rate
 from gai_rx.operators.recovering import errors_as_events, recover
 from gai_rx.operators.retrying import retry_on
 from gai_rx.operators.segmenting import lines, sentences, words
 from gai_rx.operators.smoothing import smooth
 from gai_rx.operators.timing import deadline, timeouts
+from gai_rx.operators.tooling import (
+    RunningTool,
+    WorkflowProgress,
+    tool_order,
+    tools_running,
+    workflow_progress,
+)
 
 __all__ = [
     "Branch",
     "BranchFailed",
     "Dropped",
     "Meter",
+    "Partial",
+    "RunningTool",
     "Snapshot",
     "StageReport",
     "Tagged",
+    "WorkflowProgress",
     "accumulate_text",
     "batch",
     "batch_text",
@@ -39,19 +50,24 @@ __all__ = [
     "choice",
     "collect",
     "deadline",
+    "elements",
     "errors_as_events",
     "fallback_to",
     "fan_out",
+    "field",
     "flat_map",
     "health",
     "limit_rate",
     "lines",
     "log_health",
     "map_async",
+    "merge_fields",
     "meter",
     "monitor",
     "multiplex",
+    "objects",
     "on",
+    "on_field",
     "only",
     "progress",
     "race",
@@ -65,7 +81,10 @@ __all__ = [
     "stage",
     "text_only",
     "timeouts",
+    "tool_order",
+    "tools_running",
     "where",
     "without",
     "words",
+    "workflow_progress",
 ]

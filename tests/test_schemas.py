@@ -1,14 +1,15 @@
 """Targets of structured output: schemas that providers take, and the way back to the type."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from gai_rx.errors import ObjectInvalidError
-from gai_rx.schemas import Target, closed
+from gai_rx.schemas import Target, closed, names_all_keys
 
 
 class Item(BaseModel):
@@ -106,10 +107,70 @@ def test_a_closed_schema_names_every_property_at_every_depth() -> None:
     assert (item["additionalProperties"], item["required"]) == (False, ["name", "price", "parts"])
 
 
+def test_a_type_that_is_strict_takes_what_only_json_can_say_so() -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(strict=True)
+        day: date
+        sizes: tuple[int, ...]
+
+    made = Target(Strict).validate({"day": "2026-01-02", "sizes": [1, 2]})
+    assert (made.day, made.sizes) == (date(2026, 1, 2), (1, 2))
+    with pytest.raises(ObjectInvalidError, match=r"sizes\.0"):
+        Target(Strict).validate({"day": "2026-01-02", "sizes": ["1"]})
+
+
+def test_a_schema_may_name_several_types() -> None:
+    target: Target[Any] = Target({"type": ["object", "null"]})
+    assert (target.wrapped, target.root) == (True, None)
+    assert target.validate({"value": None}) is None
+
+
+def test_a_closed_schema_says_the_same_in_what_strict_modes_take() -> None:
+    class Cat(BaseModel):
+        kind: Literal["cat"]
+
+    class Dog(BaseModel):
+        kind: Literal["dog"]
+
+    class Home(BaseModel):
+        pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+    made = closed({"$schema": "https://json-schema.org/", **Home.model_json_schema()})
+    assert made is not None
+    assert made["properties"]["pet"] == {
+        "anyOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]
+    }
+    maybe = {"type": ["object", "null"], "properties": {"a": {"type": "string"}}}
+    made = closed({"type": "object", "properties": {"maybe": maybe}})
+    assert made is not None
+    assert made["properties"]["maybe"]["required"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "all_named"),
+    [
+        (Point, True),
+        (list[Point], True),
+        (Literal["a", "b"], True),
+        (Point | None, True),
+        (tuple[int, Point], True),
+        (Item, False),  # it holds itself
+        (dict, False),
+        (dict[str, int], False),
+        (list[dict[str, int]], False),
+        (list[Any], False),
+        (Point | dict[str, int], False),
+    ],
+)
+def test_whether_a_schema_names_all_keys(type_: Any, all_named: bool) -> None:
+    assert names_all_keys(Target(type_).schema) is all_named
+
+
 @pytest.mark.parametrize(
     "schema",
     [
         {"type": "object"},
+        {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {}}}},
         {"type": "object", "properties": {}, "additionalProperties": True},
         {"type": "object", "properties": {"a": {}}},
         {"type": "object", "properties": {"a": {"type": "string", "format": "uri"}}},

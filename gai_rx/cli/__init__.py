@@ -3,11 +3,14 @@
 Answers go to standard output; what is about them goes to standard error. What is heavy to import is
 imported by the command that needs it.
 
-    asking.py     ask
-    offline.py    hosts, replay, local
-    serving.py    simulate
-    showing.py    events on the screen, in a pipe, as JSON; the figures at the end
-    telling.py    messages, advice and exit codes
+    asking.py        ask
+    chatting.py      chat
+    offline.py       hosts, replay, local
+    sample_tools.py  tools to try chat with
+    serving.py       simulate
+    showing.py       events on the screen, in a pipe, as JSON; the figures at the end
+    telling.py       messages, advice and exit codes
+    tool_view.py     tools on the screen, while they run
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ __all__ = ["main"]
 _EPILOG: Final = """\
 exit codes:
   0    done; also when the reader of a pipe has gone, and when Ctrl-C ends `simulate`
+       or leaves `chat`
   1    the provider or the stream failed; the message says how, and what to do
   2    the command line can not be carried out as it is
   130  interrupted by Ctrl-C
@@ -35,6 +39,10 @@ _ASK_EPILOG: Final = """\
 Without --model: $GAI_RX_MODEL, else the model on this machine where the extra `local` is
 installed, else the simulator. A question of - or none at all reads standard input. The text is
 stripped of what drives a terminal; --json has it as it came.
+"""
+_CHAT_EPILOG: Final = """\
+Commands begin with /, and /help lists them. Ctrl-C stops an answer, and at the prompt, twice, the
+program. Lines from a file or a pipe are turns too. The model is chosen as `ask` does it.
 """
 
 
@@ -93,6 +101,12 @@ def _ask(args: argparse.Namespace) -> int:
     return ask(args)
 
 
+def _chat(args: argparse.Namespace) -> int:
+    from gai_rx.cli.chatting import chat
+
+    return chat(args)
+
+
 def _hosts(args: argparse.Namespace) -> int:
     from gai_rx.cli.offline import hosts
 
@@ -141,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     _add_ask_arguments(command("ask", _ask, "ask a model one question", _ASK_EPILOG))
+    _add_chat_arguments(command("chat", _chat, "talk to a model", _CHAT_EPILOG))
     command("hosts", _hosts, "list the hosts, and whether their keys are set")
     _add_simulate_arguments(command("simulate", _simulate, "run a server that plays the providers"))
     _add_replay_arguments(command("replay", _replay, "decode a recorded body, offline"))
@@ -151,15 +166,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_ask_arguments(ask: argparse.ArgumentParser) -> None:
     ask.add_argument("question", nargs="?", help="what to ask")
-    ask.add_argument("--model", metavar="HOST:NAME", help="who answers")
-    ask.add_argument("--system", metavar="TEXT", help="instructions for the model")
-    ask.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of the answer")
-    ask.add_argument("--temperature", type=float, metavar="X", help="how random the answer is")
+    _add_model_arguments(ask)
     ask.add_argument("--json", action="store_true", help="one event a line")
-    ask.add_argument("--show-usage", action="store_true", help="tell the tokens used")
-    ask.add_argument("--reasoning", action="store_true", help="show the model's thinking too")
-    ask.add_argument("--base-url", metavar="URL", help="where the host is")
-    ask.add_argument("--timeout", type=float, metavar="S", help="most seconds for the answer")
+
+
+def _add_chat_arguments(chat: argparse.ArgumentParser) -> None:
+    _add_model_arguments(chat)
+    chat.add_argument(
+        "--tools", action="store_true", help="let the model call a few tools, to see them run"
+    )
+
+
+def _add_model_arguments(asks: argparse.ArgumentParser) -> None:
+    asks.add_argument("--model", metavar="HOST:NAME", help="who answers")
+    asks.add_argument("--system", metavar="TEXT", help="instructions for the model")
+    asks.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of the answer")
+    asks.add_argument("--temperature", type=float, metavar="X", help="how random the answer is")
+    asks.add_argument("--show-usage", action="store_true", help="tell the tokens used")
+    asks.add_argument("--reasoning", action="store_true", help="show the model's thinking too")
+    asks.add_argument("--base-url", metavar="URL", help="where the host is")
+    asks.add_argument("--timeout", type=float, metavar="S", help="most seconds for the answer")
 
 
 def _add_simulate_arguments(simulate: argparse.ArgumentParser) -> None:

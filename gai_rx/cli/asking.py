@@ -21,7 +21,7 @@ from gai_rx.providers import Provider, connect
 from gai_rx.request import system, user
 from gai_rx.stream import Stream
 
-__all__ = ["ask"]
+__all__ = ["ask", "chosen_model", "connected", "show"]
 
 _TICK: Final = 0.05  # seconds; the display draws less often, when it is time to
 
@@ -46,7 +46,7 @@ def ask(args: argparse.Namespace) -> int:
         for name in ("max_tokens", "temperature")
         if (value := getattr(args, name)) is not None
     }
-    model = _connected(_chosen_model(args.model), args.base_url, args.timeout)
+    model = connected(chosen_model(args.model), args.base_url, args.timeout)
     try:
         answer = model.stream_text(messages, **settings)
     except ValidationError as error:
@@ -54,7 +54,7 @@ def ask(args: argparse.Namespace) -> int:
     output = output_for(as_json=args.json, reasoning=args.reasoning)
     tally = Tally(f"{model.name}:{model.model}")
     try:
-        asyncio.run(_show(answer, output, tally))
+        asyncio.run(show(answer, output, tally))
     except BrokenPipeError:
         raise  # nobody reads on: quietly
     except KeyboardInterrupt:
@@ -67,7 +67,12 @@ def ask(args: argparse.Namespace) -> int:
     return 0
 
 
-def _connected(model: str, base_url: str | None, timeout: float | None) -> Provider:
+def connected(model: str, base_url: str | None, timeout: float | None) -> Provider:
+    """Whoever the options name.
+
+    Raises:
+        UsageError: If there is no such host, or it can not be reached like this.
+    """
     try:
         limits = Timeouts() if timeout is None else Timeouts(total=timeout)
         return connect(model, base_url=base_url, timeouts=limits)
@@ -85,7 +90,8 @@ def _question(given: str | None) -> str:
     return question
 
 
-def _chosen_model(named: str | None) -> str:
+def chosen_model(named: str | None) -> str:
+    """The model that was named, or else the best there is without a name."""
     chosen = named or os.environ.get("GAI_RX_MODEL")
     if chosen:
         return chosen
@@ -98,7 +104,12 @@ def _chosen_model(named: str | None) -> str:
     return "simulator"
 
 
-async def _show(answer: Stream[Event], output: Output, tally: Tally) -> None:
+async def show(answer: Stream[Event], output: Output, tally: Tally) -> None:
+    """Show an answer while it arrives, and count it.
+
+    Raises:
+        GaiError: If it did not arrive whole; what came is shown.
+    """
     ticking = asyncio.create_task(_tick(output))
     try:
         with output:

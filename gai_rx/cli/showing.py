@@ -238,11 +238,11 @@ class Tally:
         ]
         return f"tokens: {', '.join(told)}" if told else "the provider told no usage"
 
-    def report(self, *, show_usage: bool) -> None:
+    def report(self, *, show_usage: bool, show_figures: bool = True) -> None:
         """Say on standard error what is about the answer."""
         for note in self._notes:
             tell(note)
-        if self._first is not None or self._finish is not None:
+        if show_figures and (self._first is not None or self._finish is not None):
             tell(self.figures())
         if show_usage:
             tell(self.usage())

@@ -50,6 +50,8 @@ def _tools(asked: Asked) -> Answer:
 
 
 def _object(asked: Asked) -> Answer:
+    if asked.schema is None and asked.tools:
+        return _tools(asked)  # an object may be asked for as the arguments of a call
     schema = asked.schema or {
         "type": "object",
         "properties": {

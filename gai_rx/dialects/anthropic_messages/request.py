@@ -108,8 +108,8 @@ def object_mode(schema: Mapping[str, Any], model: str, quirks: Quirks) -> Object
     There is no way to ask for any JSON but a tool.
     """
     found = _GENERATION.search(model)
-    version = (int(found[1]), int(found[2] or 0)) if found else (9, 9)
-    takes = version >= (4, 5) or (version == (4, 1) and "opus" in model)
+    major, minor = (int(found[1]), int(found[2] or 0)) if found else (9, 0)
+    takes = (major, minor) >= (4, 5) or ((major, minor) == (4, 1) and "opus" in model)
     return "native" if quirks.json_schema and takes and names_all_keys(schema) else "tool"
 
 

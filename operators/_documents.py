@@ -1,0 +1,180 @@
+"""The JSON documents in a stream: which item belongs to which, and when one is to be begun anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from gai_rx.events import Finish, ObjectDelta, Start, TextDelta
+from gai_rx.stream import Operator, lift
+
+__all__ = ["Documents", "Reader", "reading"]
+
+
+class Reader(Protocol):
+    """Reads one document; what it gives is for the operator to emit, or to call."""
+
+    def feed(self, text: str) -> Iterable[Any]:
+        """Read on.
+
+        Raises:
+            ObjectInvalidError: If it is no JSON, or does not fit.
+        """
+        ...
+
+    def close(self) -> Iterable[Any]:
+        """The document has ended.
+
+        Raises:
+            ObjectInvalidError: If it is not complete.
+        """
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the document is closed."""
+        ...
+
+
+class _Document:
+    """A document and where it stands: the step, and whether it is an object's own text."""
+
+    __slots__ = ("is_object", "reader", "step")
+
+    def __init__(self, reader: Reader, step: int, is_object: bool) -> None:
+        self.reader = reader
+        self.step = step
+        self.is_object = is_object
+
+
+class Documents:
+    """The documents of one subscription: of each stream and choice one at a time.
+
+    An answer ends with `Finish`, and its document with it; what comes then begins another. In a run
+    of several steps each step has its own: only the last must be complete. Where there are
+    `ObjectDelta`s, text beside them is none of the document's.
+    """
+
+    def __init__(self, make: Callable[[], Reader]) -> None:
+        self._make = make
+        self._open: dict[tuple[str, int], _Document] = {}
+        self._read: set[tuple[str, int]] = set()  # those of which an earlier step was complete
+
+    def take(self, item: object) -> Iterable[Any]:
+        """What an item brings; it is made while one iterates.
+
+        Raises:
+            ObjectInvalidError: While one iterates, if a document is wrong.
+        """
+        kind = item.__class__
+        if kind is ObjectDelta or kind is TextDelta:
+            return self._take_delta(item)
+        if isinstance(item, str):
+            return self._document(("", 0), 0, is_object=False).reader.feed(item) if item else ()
+        if isinstance(item, Finish):
+            return self._end([key for key in self._open if key[0] == item.stream_id])
+        if isinstance(item, Start) and item.attempt > 1:
+            for key, document in list(self._open.items()):
+                if key[0] == item.stream_id and document.step >= item.step:
+                    del self._open[key]
+        return ()
+
+    def end(self) -> Iterable[Any]:
+        """The stream has completed, and every document in it.
+
+        Raises:
+            ObjectInvalidError: While one iterates, if a document is not complete.
+        """
+        return self._end(list(self._open))
+
+    def _take_delta(self, delta: Any) -> Iterable[Any]:
+        is_object = isinstance(delta, ObjectDelta)
+        key = (delta.stream_id, 0 if is_object else delta.choice)
+        found = self._open.get(key)
+        if not delta.text or (found is not None and found.is_object and not is_object):
+            return ()
+        return self._document(key, delta.step, is_object).reader.feed(delta.text)
+
+    def _document(self, key: tuple[str, int], step: int, is_object: bool) -> _Document:
+        found = self._open.get(key)
+        if found is not None and found.step == step and found.is_object == is_object:
+            return found
+        if found is not None and found.reader.complete:
+            self._read.add(key)
+        made = self._open[key] = _Document(self._make(), step, is_object)
+        return made
+
+    def _end(self, keys: Iterable[tuple[str, int]]) -> Iterator[Any]:
+        for key in keys:
+            reader = self._open.pop(key).reader
+            if key not in self._read:
+                yield from reader.close()
+            self._read.discard(key)
+
+
+def reading(
+    stage: str, make: Callable[[], Reader], *, passes: bool = False
+) -> Operator[object, Any]:
+    """Make an operator that reads the documents of a stream, and emits what the readers give.
+
+    Args:
+        stage: How it shows in `repr`.
+        make: Makes a reader, for each document.
+        passes: Pass the items themselves on, behind what is emitted for them.
+    """
+
+    def subscribe(
+        source: Observable[Any],
+        observer: abc.ObserverBase[Any],
+        scheduler: abc.SchedulerBase | None,
+    ) -> abc.DisposableBase:
+        reading = _Reading(Documents(make), observer, passes)
+        upstream = source.subscribe(
+            reading.on_next, observer.on_error, reading.on_completed, scheduler=scheduler
+        )
+        return CompositeDisposable(Disposable(reading.stop), upstream)
+
+    return lift(stage, subscribe, keeps_events=passes)
+
+
+_OVER: Any = object()
+
+
+class _Reading:
+    """One subscription."""
+
+    def __init__(self, documents: Documents, observer: abc.ObserverBase[Any], passes: bool) -> None:
+        self._documents = documents
+        self._observer = observer
+        self._passes = passes
+        self._stopped = False
+
+    def on_next(self, item: Any) -> None:
+        if self._emit(self._documents.take(item)) and self._passes:
+            self._observer.on_next(item)
+
+    def on_completed(self) -> None:
+        if self._emit(self._documents.end()):
+            self._observer.on_completed()
+
+    def stop(self) -> None:
+        """Make nothing more, though half of an item's things may be made."""
+        self._stopped = True
+
+    def _emit(self, made: Iterable[Any]) -> bool:
+        """Emit each thing as it is made; whether all went well."""
+        things = iter(made)
+        while not self._stopped:
+            try:
+                thing = next(things, _OVER)
+            except Exception as error:  # of a document, or of a function of the user
+                self._stopped = True
+                self._observer.on_error(error)
+                break
+            if thing is _OVER:
+                return True
+            self._observer.on_next(thing)
+        return False
