@@ -1,5 +1,6 @@
 """Streamed answers of language models as RxPY Observables of typed events."""
 
+from gai_rx.chat import Chat
 from gai_rx.errors import (
     AuthenticationError,
     BackpressureError,
@@ -105,6 +106,7 @@ __all__ = [
     "BackpressureError",
     "BadRequestError",
     "BudgetExceededError",
+    "Chat",
     "Citation",
     "Citations",
     "ConnectionFailedError",

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 import reactivex as rx
+from pydantic import BaseModel
 from reactivex import operators as ops
 
 from gai_rx import (
+    Chat,
     ConnectionFailedError,
     Error,
     Event,
@@ -26,19 +28,25 @@ from gai_rx import (
     RateLimitError,
     Request,
     Start,
+    Stream,
     StreamHealth,
     StreamMonitor,
     TextDelta,
     TimedOutError,
+    Tool,
     ToolCall,
+    ToolResult,
     Usage,
     connect,
     connection,
+    max_steps,
     multiplex,
     rate_limit,
     system,
     timeout,
+    tool,
     transient,
+    until_tool_seen,
     user,
 )
 from gai_rx.operators import (
@@ -51,12 +59,16 @@ from gai_rx.operators import (
     collect,
     errors_as_events,
     fan_out,
+    field,
     health,
     limit_rate,
     log_health,
     map_async,
+    merge_fields,
     monitor,
+    objects,
     on,
+    on_field,
     progress,
     recover,
     relay,
@@ -64,8 +76,11 @@ from gai_rx.operators import (
     stage,
     text_only,
     timeouts,
+    tool_order,
+    tools_running,
     where,
     without,
+    workflow_progress,
 )
 from gai_rx.simulator import Answer, Simulator
 
@@ -174,6 +189,147 @@ async def test_progress_once_a_second_with_words_and_characters(
     assert last.average_rate == pytest.approx(last.characters / last.elapsed, rel=0.2)
     assert last.usage is not None
     assert [t.characters for t in ticks] == sorted(t.characters for t in ticks)
+
+
+async def test_an_interactive_chat_keeps_what_was_answered_and_forgets_what_failed(
+    gai_simulator: MakeSimulator,
+) -> None:
+    simulator = gai_simulator(
+        [Answer("Hello, Ada."), Answer(fault="overloaded"), Answer("You are Ada.")]
+    )
+    chat = Chat(model(simulator), system="Be brief.", max_tokens=500)
+    said = [text async for text in chat.send("I am Ada.").pipe(text_only())]
+    assert "".join(said) == "Hello, Ada."
+    with pytest.raises(GaiError):  # it is told, and the chat goes on
+        await chat.send("Who am I?")
+    await chat.send("Who am I?")
+    asked = simulator.requests[-1].body
+    roles = [message["role"] for message in asked["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert asked["max_tokens"] == 500
+    assert chat.messages[-1].text == "You are Ada."
+
+
+# Structured output.
+
+
+class Analysis(BaseModel):
+    summary: str
+    key_points: list[str]
+    confidence: float
+    metadata: dict[str, str]
+
+
+ANALYSIS = Analysis(
+    summary="It grows.", key_points=["more", "faster"], confidence=0.87, metadata={"by": "sim"}
+)
+
+
+async def test_an_object_is_seen_while_it_is_written(gai_simulator: MakeSimulator) -> None:
+    answer = Answer(object=ANALYSIS.model_dump())
+    stream = model(gai_simulator(answer)).stream_object("Analyse this.", Analysis)
+    shown = [f"{c:.0%}" async for c in stream.pipe(field("confidence", float))]
+    assert shown == ["87%"]
+    partial = await stream.pipe(objects(Analysis), ops.to_list())
+    assert partial[0].done is False
+    assert partial[-1].done
+    result = await stream.pipe(collect())
+    assert result.object == ANALYSIS
+    whole = await model(gai_simulator(answer)).object("Analyse this.", Analysis)
+    assert whole.object == ANALYSIS
+
+
+async def test_records_are_handled_field_by_field_as_they_come(
+    gai_simulator: MakeSimulator,
+) -> None:
+    told = {"records_processed": 120, "errors_found": 3, "completion_percentage": 62.5}
+    lines: list[str] = []
+    stream = model(gai_simulator(Answer(object=told))).stream_object("Process.", dict)
+    merged = await stream.pipe(
+        on_field(
+            {
+                "records_processed": lambda n: lines.append(f"Records processed: {n}"),
+                "errors_found": lambda n: lines.append(f"Errors found: {n}"),
+                "completion_percentage": lambda share: lines.append(f"Progress: {share:.1f}%"),
+            }
+        ),
+        merge_fields(),
+    )
+    assert lines == ["Records processed: 120", "Errors found: 3", "Progress: 62.5%"]
+    assert merged == told
+
+
+# Tools and workflows.
+
+
+@tool
+async def weather(city: str) -> str:
+    "The weather of a city."
+    await asyncio.sleep(0.05)
+    return f"sun in {city}"
+
+
+@tool
+async def growth(of: str) -> list[int]:
+    "How something has grown."
+    await asyncio.sleep(0.01)
+    return [1, 2, 4]
+
+
+async def test_tools_run_while_one_watches(gai_simulator: MakeSimulator) -> None:
+    calls = (
+        ToolCall(id="1", name="weather", arguments={"city": "NYC"}),
+        ToolCall(id="2", name="growth", arguments={"of": "users"}),
+    )
+    simulator = gai_simulator([Answer("On it.", tool_calls=calls), Answer("Sunny, and growing.")])
+    events = await (
+        model(simulator)
+        .stream_text("Weather, growth, trends?", tools=[weather, growth], tool_choice="auto")
+        .pipe(ops.to_list())
+    )
+    results = [e for e in events if isinstance(e, ToolResult)]
+    assert [(r.name, r.result) for r in results] == [
+        ("growth", [1, 2, 4]),  # the quick one's result does not wait for the other's
+        ("weather", "sun in NYC"),
+    ]
+    running = await Stream.from_iterable(events).pipe(tools_running(), ops.to_list())
+    assert [[one.name for one in now] for now in running] == [
+        ["weather"],
+        ["weather", "growth"],
+        ["weather"],
+        [],
+    ]
+    order = await Stream.from_iterable(events).pipe(tool_order())
+    assert order == ("weather", "growth")
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)).endswith("growing.")
+
+
+async def test_a_workflow_of_many_steps_ends_when_the_email_is_sent(
+    gai_simulator: MakeSimulator,
+) -> None:
+    def step(n: int, name: str) -> Answer:
+        return Answer(f"Step {n}. ", tool_calls=(ToolCall(id=f"c{n}", name=name, arguments={}),))
+
+    def named(name: str) -> Tool:
+        return Tool(name, "Does its part.", function=lambda: f"{name} done")
+
+    names = ["web_search"] * 5 + ["data_analysis"] * 5 + ["report"] * 4 + ["send_email"]
+    simulator = gai_simulator([step(n, name) for n, name in enumerate(names)])
+    told = await (
+        model(simulator)
+        .stream_text(
+            [system("You are a research assistant."), user("Research, report, email.")],
+            tools=[named(name) for name in dict.fromkeys(names)],
+            stop_when=max_steps(15) | until_tool_seen("send_email"),
+        )
+        .pipe(workflow_progress(), ops.to_list())
+    )
+    last = told[-1]
+    assert last.done
+    assert (last.steps, last.calls, len(last.completed)) == (15, 15, 15)
+    assert last.fraction == 1.0
+    assert last.elapsed > 0
+    assert len(simulator.requests) == 15
 
 
 # Error handling.
