@@ -1,6 +1,6 @@
 """Streamed answers of language models as RxPY Observables of typed events."""
 
-from gai_rx.chat import Chat
+from gai_rx.chat import Chat, Turn
 from gai_rx.errors import (
     AuthenticationError,
     BackpressureError,
@@ -168,6 +168,7 @@ __all__ = [
     "ToolResult",
     "ToolResultPart",
     "TruncatedError",
+    "Turn",
     "Usage",
     "VideoPart",
     "all_of",

@@ -183,12 +183,7 @@ class Calls:
         self._keep_open(lambda one: one.stream_id != event.stream_id or one.step < event.step)
         return len(self._called) != before
 
-    def _step_finish(self, event: StepFinish) -> bool:
-        return self._keep_open(
-            lambda one: one.stream_id != event.stream_id or one.step > event.step
-        )
-
-    def _finish(self, event: Finish) -> bool:
+    def _finish(self, event: StepFinish | Finish) -> bool:
         return self.close(event.stream_id)
 
     _rules: ClassVar[dict[type[Any], Callable[[Any, Any], bool]]] = {
@@ -196,7 +191,7 @@ class Calls:
         ToolProgress: _progress,
         ToolResult: _result,
         Start: _start,
-        StepFinish: _step_finish,
+        StepFinish: _finish,
         Finish: _finish,
     }
 

@@ -100,7 +100,7 @@ class Chat:
         self.settings = dict(settings)
         self._turns: tuple[Turn, ...] = ()
         self._underway: _Underway | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._asked(self.provider, (user("check"),), settings)  # a misspelt setting fails here
 
     @property
@@ -118,12 +118,14 @@ class Chat:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """The turns, oldest first, each with its result and usage."""
-        return self._turns
+        with self._lock:
+            self._settle()
+            return self._turns
 
     @property
     def history(self) -> tuple[Turn, ...]:
         """The turns, by another name."""
-        return self._turns
+        return self.turns
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -133,12 +135,15 @@ class Chat:
     @property
     def interrupted(self) -> bool:
         """Whether the last turn was interrupted."""
-        return bool(self._turns) and self._turns[-1].interrupted
+        turns = self.turns
+        return bool(turns) and turns[-1].interrupted
 
     @property
     def running(self) -> bool:
         """Whether a turn is under way."""
-        return self._underway is not None and not self._underway.abandoned
+        with self._lock:
+            self._settle()
+            return self._underway is not None
 
     @property
     def usage(self) -> Usage | None:
@@ -146,7 +151,7 @@ class Chat:
 
         A turn that failed is not among them, though it may have cost something.
         """
-        return added_up(turn.usage for turn in self._turns)
+        return added_up(turn.usage for turn in self.turns)
 
     def send(self, *said: Said | Sequence[Said], **settings: Any) -> Stream[Event]:
         """Say something: the answer as a cold stream of events; each subscription is a turn.
@@ -198,7 +203,7 @@ class Chat:
     def to_json(self, *, indent: int | None = None) -> str:
         """The conversation as JSON: system message and turns; no key and no setting is in it."""
         model = f"{self.provider.name}:{self.provider.model}"
-        saved = _Saved(model=model, system=self._system, turns=self._turns)
+        saved = _Saved(model=model, system=self._system, turns=self.turns)
         return saved.model_dump_json(indent=indent)
 
     @classmethod
@@ -219,7 +224,7 @@ class Chat:
         return chat
 
     def __repr__(self) -> str:
-        count = len(self._turns)
+        count = len(self.turns)
         turns = f"{count} turn{'s' if count != 1 else ''}"
         return f"Chat('{self.provider.name}:{self.provider.model}', {turns})"
 
@@ -245,23 +250,24 @@ class Chat:
                     self._turns = (*self._turns, kept)
 
     def _check_idle(self) -> None:
-        turn = self._underway
-        if turn is None:
-            return
-        if not turn.abandoned:
+        self._settle()
+        if self._underway is not None:
             raise RuntimeError(
                 "a turn of this chat is under way: wait for its end or dispose of it; a second "
                 "conversation at the same time is a second Chat"
             )
-        self._underway, kept = None, turn.interrupted()
-        if kept.said_something:
-            self._turns = (*self._turns, kept)
+
+    def _settle(self) -> None:
+        """A turn whose loop was closed in the middle of it was interrupted; nobody said so."""
+        turn = self._underway
+        if turn is not None and turn.abandoned:
+            self._end(turn, turn.interrupted())
 
     def _messages(self, provider: Answering) -> tuple[Message, ...]:
         head = () if self._system is None else (self._system,)
         turns = (
             message
-            for turn in self._turns
+            for turn in self.turns
             for message in readable(turn.messages, turn.model.partition(":")[0] == provider.name)
         )
         return (*head, *turns)

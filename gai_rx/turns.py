@@ -69,7 +69,7 @@ def _answered(turn: Turn) -> tuple[Message, ...]:
     if place is None:
         return ()
     last = messages[place]
-    if turn.interrupted or reason not in ("stop", "tool_calls"):
+    if reason not in ("stop", "tool_calls"):  # None where it was interrupted
         last = _cut(last, _results(messages[place + 1 :]), thinking=not turn.interrupted)
     kept = (*messages[:place], *((last,) if _has_content(last) else ()), *messages[place + 1 :])
     return kept if any(_has_content(m) for m in kept if m.role == "assistant") else ()

@@ -25,6 +25,7 @@ from gai_rx.operators.segmenting import lines, sentences, words
 from gai_rx.operators.smoothing import smooth
 from gai_rx.operators.timing import deadline, timeouts
 from gai_rx.operators.tooling import (
+    CalledTool,
     RunningTool,
     WorkflowProgress,
     tool_order,
@@ -35,6 +36,7 @@ from gai_rx.operators.tooling import (
 __all__ = [
     "Branch",
     "BranchFailed",
+    "CalledTool",
     "Dropped",
     "Meter",
     "Partial",

@@ -31,6 +31,7 @@ from gai_rx.operators.tooling import (
 )
 from gai_rx.simulator import Answer, Asked, Simulator
 from tests.operators.marbles import EVENTS, check, diagram
+from tests.operators.sources import settle
 
 ERROR = ZeroDivisionError("mine")
 VALUES: dict[str, Any] = {
@@ -305,6 +306,18 @@ def test_a_workflow_that_fails_is_told_once_more_before_the_error() -> None:
 
     into = {"x": (1, 1, False, None), "y": (0, 1, True, None)}
     check(seen(workflow_progress(), see), "-C-#", "-x-(y#)", values=VALUES, into=into, error=ERROR)
+
+
+async def test_a_subscriber_that_raised_is_told_nothing_more_but_its_error() -> None:
+    seen: list[Any] = []
+
+    def trip(item: Any) -> None:
+        seen.append(item)
+        raise ERROR
+
+    Stream.from_iterable(RUN).pipe(workflow_progress()).subscribe(trip, seen.append)
+    await settle()
+    assert [type(item) for item in seen] == [WorkflowProgress, ZeroDivisionError]
 
 
 def test_a_workflow_without_tools_is_whole_at_its_end() -> None:
