@@ -93,6 +93,9 @@ class SSEDecoder:
                 if complete.count(b"\n") == 2 * (len(data) - 1):  # no line but these
                     return zip(repeat(b"message"), data)
             elif complete.startswith(b"event: "):
+                named = _of_one_name(complete)
+                if named is not None:
+                    return named
                 pairs: list[tuple[bytes, bytes]] = _NAMED.findall(complete)
                 if len(pairs) == complete.count(b"\n\n") + 1:
                     return pairs
@@ -200,6 +203,16 @@ class SSEDecoder:
             return None
         joined = data[0] if len(data) == 1 else b"\n".join(data)
         return SSERecord(event or "message", joined, self.last_event_id, self.retry)
+
+
+def _of_one_name(complete: bytes) -> Iterable[tuple[bytes, bytes]] | None:
+    """Events that all have the same type, as most of an answer has; None for any other form."""
+    end = complete.find(b"\ndata: ")
+    head = complete[: end + 7]
+    data = complete[end + 7 :].split(b"\n\n" + head)
+    if end < 0 or complete.count(b"\n") != 3 * len(data) - 2:
+        return None
+    return zip(repeat(head[7:end]), data)
 
 
 def _crlf_data(blocks: bytes) -> list[bytes] | None:

@@ -321,3 +321,20 @@ def test_the_quick_way_keeps_the_limit() -> None:
         assert list(decoder.feed_pairs(body)) == [(b"message", b"a")]
         with pytest.raises(ProtocolError):
             decoder.feed_pairs(b"")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"event: a\ndata: 1\n\nevent: a\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n",
+        b"event: a\nid: 3\ndata: 1\n\nevent: a\nid: 3\ndata: 2\n\n",
+        b"event: a\ndata: 1\ndata: 2\n\nevent: a\ndata: 3\n\n",
+        b"event: a\ndata: 1\n\n\nevent: a\ndata: 2\n\n",
+        b"event: a\ndata:1\n\nevent: a\ndata: 2\n\n",
+        b"event: a\n\nevent: a\ndata: 2\n\n",
+    ],
+)
+def test_events_of_one_name_are_cut_as_all_others_are(body: bytes) -> None:
+    wanted = [(r.event.encode(), r.data) for r in SSEDecoder().feed(body)]
+    assert list(SSEDecoder().feed_pairs(body)) == wanted
