@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,10 @@ from gai_rx import http
 
 # As an installed plugin it would import gai_rx before coverage begins to measure.
 pytest_plugins = ["gai_rx.simulator.pytest_plugin"]
+
+# In a shell's background job Ctrl-C is ignored, and would be in the commands that tests run.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
