@@ -25,6 +25,7 @@ from gai_rx.operators import (
     choice,
     collect,
     deadline,
+    elements,
     errors_as_events,
     fallback_to,
     fan_out,
@@ -34,10 +35,13 @@ from gai_rx.operators import (
     lines,
     log_health,
     map_async,
+    merge_fields,
     meter,
     monitor,
     multiplex,
+    objects,
     on,
+    on_field,
     only,
     progress,
     race,
@@ -51,10 +55,15 @@ from gai_rx.operators import (
     stage,
     text_only,
     timeouts,
+    tool_order,
+    tools_running,
     where,
     without,
     words,
+    workflow_progress,
 )
+from gai_rx.operators import field as json_field
+from gai_rx.stream import lift
 from tests.contract.probe import EVENTS, Feed
 
 __all__ = ["REGISTRY", "SOURCES", "Entry", "Hook", "over"]
@@ -504,6 +513,94 @@ _MONITORING = [
     ),
 ]
 
+
+def _as_json(of: type[list[Any]] | type[dict[str, Any]]) -> Callable[[Observable[Any]], Any]:
+    """Turn each item, whatever it is, into one more element or field of a document."""
+    begin, end = ("[", "]") if of is list else ("{", "}")
+
+    def subscribe(
+        source: Observable[Any], observer: abc.ObserverBase[str], given: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        count = 0
+
+        def on_next(_: Any) -> None:
+            nonlocal count
+            value = str(count) if of is list else f'"k{count}": {count}'
+            count += 1
+            observer.on_next(f"{begin if count == 1 else ', '}{value}")
+
+        def on_completed() -> None:
+            try:
+                observer.on_next(end if count else begin + end)
+            except Exception as error:
+                observer.on_error(error)
+            else:
+                observer.on_completed()
+
+        return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
+
+    return lift("as_json", subscribe)
+
+
+def _read(
+    operator: Callable[[], Callable[[Observable[Any]], Stream[Any]]],
+    of: type[list[Any]] | type[dict[str, Any]] = list,
+) -> Apply:
+    return lambda s: Stream.of(s).pipe(_as_json(of), operator())
+
+
+_OBJECTS = [
+    Entry(
+        "objects",
+        "objects",
+        _read(lambda: objects(list[int])),
+        of_source=lambda items: [list(partial.value or ()) for partial in items],
+        room=2,
+    ),
+    Entry("elements", "elements", _read(lambda: elements("$[*]", int)), room=2),
+    Entry("field", "field", _read(lambda: json_field("$[*]")), room=2),
+    Entry(
+        "merge_fields",
+        "merge_fields",
+        _read(merge_fields, dict),
+        of_source=lambda items: [dict(item) for item in items],
+        room=2,
+    ),
+    Entry(
+        "on_field",
+        "on_field",
+        _read(lambda: on_field({"$[*]": lambda _: None})),
+        calling=lambda hook: _read(lambda: on_field({"$[*]": _called(hook)})),
+        of_source=lambda items: [int(n) for item in items if (n := item.strip("[], "))],
+        room=2,
+    ),
+]
+_OF_CALLS = {
+    "R7": "it emits where tools are called and end, and of this source's calls all but the first "
+    "have an id that is taken: it has ended before three items were emitted",
+    "R19": "it emits nothing of a text, so there is nothing for which the source would have to be "
+    "held; what it keeps is a line for each call",
+}
+_TOOLING = [
+    Entry(
+        "tools_running",
+        "tools_running",
+        lambda s: s.pipe(tools_running(progress=True)),
+        timed=lambda clock: lambda s: s.pipe(tools_running(scheduler=clock)),
+        of_source=lambda items: [[one.id for one in running] for running in items],
+        exempt=_OF_CALLS,
+    ),
+    Entry("tool_order", "tool_order", lambda s: s.pipe(tool_order()), exempt=_OF_CALLS),
+    Entry(
+        "workflow_progress",
+        "workflow_progress",
+        lambda s: s.pipe(workflow_progress()),
+        timed=lambda clock: lambda s: s.pipe(workflow_progress(scheduler=clock)),
+        of_source=lambda items: [(p.steps, p.calls, p.done, p.finish_reason) for p in items],
+        exempt={"R19": _OF_CALLS["R19"]},
+    ),
+]
+
 REGISTRY: list[Entry] = [
     *_FILTERING,
     *_ASSEMBLING,
@@ -513,4 +610,6 @@ REGISTRY: list[Entry] = [
     *_FAILING,
     *_TIMING,
     *_MONITORING,
+    *_OBJECTS,
+    *_TOOLING,
 ]
