@@ -37,8 +37,8 @@ class GrowingValue:
     """
 
     __slots__ = (
-        "_after", "_at", "_changed", "_found", "_keep", "_key", "_node", "_opened", "_root",
-        "_scalar", "_stack", "_watch_open",
+        "_after", "_at", "_changed", "_found", "_keep", "_key", "_let_go", "_node", "_opened",
+        "_root", "_scalar", "_stack", "_watch_open",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,7 @@ class GrowingValue:
     ) -> None:
         self._watch_open = watch_open
         self._keep = keep
+        self._let_go = False  # whether a value has been closed and is not kept
         self._found: list[Found] = []
         self._begin(Watch(watch).held(), end)
 
@@ -138,6 +139,7 @@ class GrowingValue:
             place = self._here()
             self._found += [Found(path, place, value) for path in ends]
         if not (self._keep or node.within):
+            self._let_go = True
             del self._at[self._slot()]
 
     def _slot(self) -> Any:

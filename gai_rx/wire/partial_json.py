@@ -238,7 +238,8 @@ class PartialJson(ScalarReader):
 
     def _is_hardly_begun(self) -> bool:
         """Whether nothing has come of the document but its bracket, and what fits no JSON."""
-        return len(self._stack) == 1 and len(self._at) == self._shown
+        one = len(self._stack) == 1 and len(self._at) == self._shown
+        return one and not self._let_go
 
     def _back_to_prose(self, text: str, at: int) -> int:
         """Take the bracket that seemed to begin the document for a part of the prose."""

@@ -690,3 +690,18 @@ def test_a_tolerant_reader_reads_plain_json_as_any_other() -> None:
     for text in DOCUMENTS:
         if text.lstrip()[0] in "{[":
             assert repr(read(list(text), tolerant=True)[0]) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_document_that_goes_wrong_is_no_prose_once_it_has_said_something(keep: bool) -> None:
+    parser = PartialJson(watch=["$.items[*]"], keep=keep, tolerant=True)
+    with pytest.raises(ObjectInvalidError):
+        parser.feed('{"a": 1, oops {"items": [7]}')
+        parser.close()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_bracket_in_prose_is_passed_over(keep: bool) -> None:
+    parser = PartialJson(watch=["$.items[*]"], keep=keep, tolerant=True)
+    found = parser.feed('so {see} below: {"items": [7]}')
+    assert [one.value for one in found] == [7]
