@@ -308,12 +308,11 @@ def _check_loop(name: str) -> None:
         ) from None
 
 
-async def _pump(
+async def _pump(  # noqa: C901 - hot, and one coroutine for each open stream
     make: Callable[[], AsyncGenerator[Sequence[T], None]],
     observer: abc.ObserverBase[T],
     pressure: Pressure,
 ) -> None:
-    # One coroutine, for there is one of these for each open stream.
     current.set(pressure)
     gates, on_next = pressure.gates, observer.on_next
     try:

@@ -6,7 +6,7 @@ The other operators' diagrams run in `tests/operators`, under RxPY's own virtual
 import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ def emitted(line: str, values: dict[str, Any] | None = None) -> Seen:
 def played(line: str, values: dict[str, Any] | None = None) -> Stream[Any]:
     """A source that does what a diagram shows, in its own task, as a provider's does."""
 
-    async def make() -> Any:
+    async def make() -> AsyncGenerator[list[Any], None]:
         begun = asyncio.get_running_loop().time()
         for second, items in emitted(line, values).items():
             await asyncio.sleep(begun + second - asyncio.get_running_loop().time())

@@ -359,13 +359,13 @@ async def test_a_branch_that_is_stuck_is_named_and_the_error_does_not_wait_for_i
     assert source.closed == 1
 
 
-@pytest.mark.parametrize("limit", ["idle", "total"])
-async def test_a_function_that_never_returns_is_named(limit: str) -> None:
+@pytest.mark.parametrize("limit", [timeouts(idle=0.05), timeouts(total=0.05)])
+async def test_a_function_that_never_returns_is_named(limit: Any) -> None:
     async def never(_: Any) -> None:
         await asyncio.Event().wait()
 
     source = Source(range(100))
-    stream = source.stream.pipe(timeouts(**{limit: 0.05}), map_async(never, queue=1))
+    stream = source.stream.pipe(limit, map_async(never, queue=1))
     with pytest.raises(StalledError, match=r"held by map_async\(never\)"):
         async with asyncio.timeout(5):
             await stream
