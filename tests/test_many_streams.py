@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reactivex import operators as ops
 
-from gai_rx import Finish, TextDelta, connect, multiplex
+from gai_rx import Finish, TextDelta, Timeouts, connect, multiplex
 from tests.many_server import raise_file_limit
 
 STREAMS = 5_000
+A_SECOND = 2_000
 
 
 @pytest.fixture
@@ -30,8 +32,12 @@ def url() -> Iterator[str]:
 
 
 async def test_5_000_streams_at_once_are_all_whole_and_none_is_mixed_up(url: str) -> None:
-    model = connect("openai_chat:m", base_url=f"{url}/v1")
-    streams = {f"s{n}": model.stream_text(f"number {n}") for n in range(STREAMS)}
+    model = connect("openai_chat:m", base_url=f"{url}/v1", timeouts=Timeouts(connect=100))
+    # Not all in one instant: a kernel keeps a few thousand connections for a server to accept.
+    streams = {
+        f"s{n}": model.stream_text(f"number {n}").pipe(ops.delay_subscription(n / A_SECOND))
+        for n in range(STREAMS)
+    }
     texts: dict[str, str] = defaultdict(str)
     unfinished = set(streams)
     most_open = 0

@@ -6,7 +6,7 @@ rule, with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ import pytest
 import reactivex as rx
 from reactivex import Observable, abc
 
-from gai_rx import Finish, Raw, Start, Stream, TextDelta, ToolCall, rate_limit
+from gai_rx import Finish, Raw, Start, Stream, TextDelta, ToolCall, ToolResult, rate_limit
+from gai_rx.calls import RunningTool
 from gai_rx.health import StreamMonitor
 from gai_rx.operators import (
     Tagged,
+    WorkflowProgress,
     accumulate_text,
     batch,
     batch_text,
@@ -514,90 +516,131 @@ _MONITORING = [
 ]
 
 
-def _as_json(of: type[list[Any]] | type[dict[str, Any]]) -> Callable[[Observable[Any]], Any]:
-    """Turn each item, whatever it is, into one more element or field of a document."""
-    begin, end = ("[", "]") if of is list else ("{", "}")
+class _Piece(str):
+    """A piece of JSON, and the item that it stands for; the one that closes stands for none."""
+
+    item: Any = None
+
+
+def _turned(
+    name: str,
+    make: Callable[[int, Any], Any],
+    closing: Callable[[int], list[Any]] = lambda _: [],
+) -> Callable[[Observable[Any]], Stream[Any]]:
+    """Turn each item into another, by its number; at the end comes what closes so many."""
 
     def subscribe(
-        source: Observable[Any], observer: abc.ObserverBase[str], given: abc.SchedulerBase | None
+        source: Observable[Any], observer: abc.ObserverBase[Any], given: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
         count = 0
 
-        def on_next(_: Any) -> None:
+        def on_next(item: Any) -> None:
             nonlocal count
-            value = str(count) if of is list else f'"k{count}": {count}'
             count += 1
-            observer.on_next(f"{begin if count == 1 else ', '}{value}")
+            observer.on_next(make(count - 1, item))
 
         def on_completed() -> None:
             try:
-                observer.on_next(end if count else begin + end)
-            except Exception as error:
+                for item in closing(count):
+                    observer.on_next(item)
+            except Exception as error:  # the subscriber's
                 observer.on_error(error)
             else:
                 observer.on_completed()
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
 
-    return lift("as_json", subscribe)
+    return lift(name, subscribe)
 
 
-def _read(
+def _of_json(
     operator: Callable[[], Callable[[Observable[Any]], Stream[Any]]],
     of: type[list[Any]] | type[dict[str, Any]] = list,
 ) -> Apply:
-    return lambda s: Stream.of(s).pipe(_as_json(of), operator())
+    """The operator, behind a source whose items become the texts "0 ", "1 " … of one document."""
+    begin, end = ("[", "]") if of is list else ("{", "}")
+
+    def piece(number: int, item: Any) -> _Piece:
+        key = "" if of is list else f'"k{number}": '
+        made = _Piece(f'{", " if number else begin}{key}"{number} "')
+        made.item = item
+        return made
+
+    def closing(count: int) -> list[Any]:
+        return [_Piece(end if count else begin + end)]
+
+    return lambda s: s.pipe(_turned("as_json", piece, closing), operator())
+
+
+def _items(pieces: list[Any]) -> list[Any]:
+    return [piece.item for piece in pieces if piece.item is not None]
+
+
+def _last_of(partials: list[Any]) -> list[Any]:
+    return [True if partial.done else partial.value[-1] for partial in partials]
 
 
 _OBJECTS = [
-    Entry(
-        "objects",
-        "objects",
-        _read(lambda: objects(list[int])),
-        of_source=lambda items: [list(partial.value or ()) for partial in items],
-        room=2,
-    ),
-    Entry("elements", "elements", _read(lambda: elements("$[*]", int)), room=2),
-    Entry("field", "field", _read(lambda: json_field("$[*]")), room=2),
+    Entry("objects", "objects", _of_json(lambda: objects(list[str])), of_source=_last_of),
+    Entry("elements", "elements", _of_json(lambda: elements("$[*]", str))),
+    Entry("field", "field", _of_json(lambda: json_field("$[*]"))),
     Entry(
         "merge_fields",
         "merge_fields",
-        _read(merge_fields, dict),
-        of_source=lambda items: [dict(item) for item in items],
-        room=2,
+        _of_json(merge_fields, dict),
+        of_source=lambda items: [list(fields.values())[-1] for fields in items],
     ),
     Entry(
         "on_field",
         "on_field",
-        _read(lambda: on_field({"$[*]": lambda _: None})),
-        calling=lambda hook: _read(lambda: on_field({"$[*]": _called(hook)})),
-        of_source=lambda items: [int(n) for item in items if (n := item.strip("[], "))],
-        room=2,
+        _of_json(lambda: on_field({"$[*]": lambda _: None})),
+        identity=True,
+        calling=lambda hook: _of_json(lambda: on_field({"$[*]": _called(hook)})),
+        of_source=_items,
     ),
 ]
-_OF_CALLS = {
-    "R7": "it emits where tools are called and end, and of this source's calls all but the first "
-    "have an id that is taken: it has ended before three items were emitted",
-    "R19": "it emits nothing of a text, so there is nothing for which the source would have to be "
-    "held; what it keeps is a line for each call",
-}
+
+
+def _of_calls(operator: Callable[[], Callable[[Observable[Any]], Stream[Any]]]) -> Apply:
+    """The operator, behind a source whose items become calls of a tool, each with its result."""
+
+    def event(number: int, _: Any) -> Any:
+        if number % 2:
+            return ToolResult(id=f"{number - 1} ", name="f")
+        return ToolCall(id=f"{number} ", name="f")
+
+    return lambda s: s.pipe(_turned("as_calls", event), operator())
+
+
+def _running(tools: Iterable[RunningTool]) -> list[Any]:
+    return [told for tool in tools for told in (tool.id, round(tool.since, 3))]
+
+
+def _workflow(now: WorkflowProgress) -> list[Any]:
+    counts = now.step, now.steps, now.calls, len(now.completed)
+    return [*_running(now.running), counts, (now.done, now.finish_reason, round(now.elapsed, 3))]
+
+
 _TOOLING = [
     Entry(
         "tools_running",
         "tools_running",
-        lambda s: s.pipe(tools_running(progress=True)),
+        _of_calls(tools_running),
         timed=lambda clock: lambda s: s.pipe(tools_running(scheduler=clock)),
-        of_source=lambda items: [[one.id for one in running] for running in items],
-        exempt=_OF_CALLS,
+        of_source=lambda items: [_running(tools) for tools in items],
     ),
-    Entry("tool_order", "tool_order", lambda s: s.pipe(tool_order()), exempt=_OF_CALLS),
+    Entry(
+        "tool_order",
+        "tool_order",
+        _of_calls(tool_order),
+        of_source=lambda items: [called[-1].id for called in items if called],
+    ),
     Entry(
         "workflow_progress",
         "workflow_progress",
-        lambda s: s.pipe(workflow_progress()),
+        _of_calls(workflow_progress),
         timed=lambda clock: lambda s: s.pipe(workflow_progress(scheduler=clock)),
-        of_source=lambda items: [(p.steps, p.calls, p.done, p.finish_reason) for p in items],
-        exempt={"R19": _OF_CALLS["R19"]},
+        of_source=lambda items: [_workflow(now) for now in items],
     ),
 ]
 
