@@ -164,6 +164,7 @@ async def _open(
 ) -> Body:
     secrets = (key[1],) if key else ()
     watchdog = Watchdog(timeouts)
+    failure: GaiError | None = None
     try:
         async with asyncio.timeout(watchdog.first()):
             response = await (await _session()).request(
@@ -176,7 +177,9 @@ async def _open(
                 timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
             )
     except Exception as error:
-        raise _failure(error, url, timeouts) from error.with_traceback(None)
+        failure = _failure(error, url, timeouts)
+    if failure is not None:  # not from within the handler: aiohttp's errors hold all headers
+        raise failure
     body = Body(response, watchdog)
     try:
         if response.status != 200:
@@ -251,10 +254,14 @@ class Watchdog:
         self._waiting_since = now
 
     def reads(self) -> None:
-        """Bytes came."""
+        """Bytes came; with the first of them other limits begin to count."""
         self._waiting_since = None
-        self._first = False
         self._held_since = self._loop.time()
+        if self._first:
+            self._first = False
+            if self._timer is not None:
+                self._timer.cancel()
+            self._tick()
 
     def progressed(self) -> None:
         """A record came."""

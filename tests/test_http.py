@@ -14,8 +14,10 @@ import pytest
 from aioresponses import aioresponses as mock_http
 from pydantic import SecretStr, ValidationError
 
+from gai_rx import TimedOutError, connect
 from gai_rx.errors import GaiError
 from gai_rx.http import Timeouts, post
+from tests.wire_server import Exchange, WireServer, text_record
 
 URL = "https://api.example/v1/chat/completions"
 
@@ -167,3 +169,17 @@ async def test_nobody_there_is_a_connection_error() -> None:
             pass
     assert (caught.value.kind, caught.value.phase) == ("connection", "connect")
     assert caught.value.retryable
+
+
+async def test_the_idle_limit_counts_from_the_first_byte_whatever_the_first_limit_is() -> None:
+    async def stall(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.piece(text_record("a"))
+        await asyncio.sleep(20)
+
+    async with WireServer(stall) as server:
+        limits = Timeouts(first=15, idle=0.2, progress=None)
+        model = connect("openai_chat:m", base_url=server.base_url, timeouts=limits)
+        async with asyncio.timeout(5):
+            with pytest.raises(TimedOutError, match="idle"):
+                await model.stream_text("Hi")
