@@ -176,7 +176,9 @@ async def scenario(streams: int, seed: int) -> None:
     """Let go of `streams` at random moments; raises if something stays."""
     dice = random.Random(seed)
     reports: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+    loop.slow_callback_duration = 60  # in debug mode a busy machine is no warning
     before = Left()
     async with contextlib.AsyncExitStack() as stack:
         places = [await stack.enter_async_context(server) for server in servers(dice)]
