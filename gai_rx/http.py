@@ -364,12 +364,13 @@ class Body:
             return data
         watchdog = self._watchdog
         watchdog.waits()
+        failure: GaiError | None = None
         try:
             data = await self._response.content.readany()
         except Exception as error:
-            if watchdog.expired is not None:
-                raise watchdog.expired from None
-            raise _broken(error) from error.with_traceback(None)
+            failure = watchdog.expired or _broken(error)
+        if failure is not None:  # not from within the handler: aiohttp's errors hold all headers
+            raise failure
         watchdog.reads()
         if self._kept is not None:
             self._kept += data
