@@ -157,8 +157,13 @@ class _Reading:
             self._observer.on_next(item)
 
     def on_completed(self) -> None:
-        if self._emit(self._documents.end()):
-            self._observer.on_completed()
+        try:
+            whole = self._emit(self._documents.end())
+        except Exception as error:  # the subscriber's: above, all have said their last
+            self._observer.on_error(error)
+        else:
+            if whole:
+                self._observer.on_completed()
 
     def stop(self) -> None:
         """Make nothing more, though half of an item's things may be made."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 
@@ -30,6 +31,8 @@ __all__ = [
     "tools_running",
     "workflow_progress",
 ]
+
+T = TypeVar("T")
 
 
 def tools_running(
@@ -84,9 +87,7 @@ def tools_running(
                 observer.on_next(running)
 
         def on_completed() -> None:
-            if calls.close():
-                observer.on_next(())
-            observer.on_completed()
+            _end(observer, [()] if calls.close() else [], observer.on_completed)
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
 
@@ -125,9 +126,7 @@ def tool_order() -> Operator[object, tuple[CalledTool, ...]]:
                 observer.on_next(told)
 
         def on_completed() -> None:
-            if not told:
-                observer.on_next(())
-            observer.on_completed()
+            _end(observer, [] if told else [()], observer.on_completed)
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
 
@@ -221,15 +220,15 @@ def workflow_progress(
                 below.on_next(workflow.progress())
 
         def on_error(error: Exception) -> None:
-            if not below.has_raised(error):  # else nobody is left who would take an item
-                workflow.end(failed=True)
-                observer.on_next(workflow.progress())
-            observer.on_error(error)
+            if below.has_raised(error):  # nobody is left who would take an item
+                observer.on_error(error)
+                return
+            workflow.end(failed=True)
+            _end(observer, [workflow.progress()], partial(observer.on_error, error))
 
         def on_completed() -> None:
             workflow.end()
-            observer.on_next(workflow.progress())
-            observer.on_completed()
+            _end(observer, [workflow.progress()], observer.on_completed)
 
         return source.subscribe(on_next, on_error, on_completed, scheduler=given)
 
@@ -295,6 +294,17 @@ class _Workflow:
             done=self._done,
             finish_reason=reason,
         )
+
+
+def _end(observer: abc.ObserverBase[T], last: Iterable[T], end: Callable[[], None]) -> None:
+    """Emit what comes with the end, then end."""
+    try:
+        for item in last:
+            observer.on_next(item)
+    except Exception as error:  # the subscriber's: above, all have said their last
+        observer.on_error(error)
+    else:
+        end()
 
 
 _BETWEEN = (Retry, Error, Raw)

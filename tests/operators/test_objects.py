@@ -37,6 +37,7 @@ from gai_rx.operators.objects import (
     on_field,
 )
 from tests.operators.marbles import check, diagram
+from tests.operators.sources import Source, settle
 
 
 class Report(BaseModel):
@@ -654,6 +655,19 @@ def test_what_the_subscriber_raises_goes_to_the_producer() -> None:
     source.pipe(elements()).subscribe(fail)
     with pytest.raises(ZeroDivisionError):
         source.on_next("[1]")
+
+
+async def test_a_subscriber_that_raises_at_the_last_object_gets_its_own_error() -> None:
+    error = ZeroDivisionError("of the subscriber")
+    told: list[Any] = []
+
+    def fail(_: Any) -> None:
+        raise error
+
+    numbers = Source(["1", "2"]).stream.pipe(objects(int))
+    numbers.subscribe(fail, told.append, lambda: told.append("completed"))
+    await settle()
+    assert told == [error]
 
 
 def test_operators_show_in_the_pipe() -> None:

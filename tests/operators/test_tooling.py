@@ -2,6 +2,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import reactivex as rx
 from reactivex import Observable
 from reactivex import operators as ops
@@ -31,7 +32,7 @@ from gai_rx.operators.tooling import (
 )
 from gai_rx.simulator import Answer, Asked, Simulator
 from tests.operators.marbles import EVENTS, check, diagram
-from tests.operators.sources import settle
+from tests.operators.sources import Source, settle
 
 ERROR = ZeroDivisionError("mine")
 VALUES: dict[str, Any] = {
@@ -318,6 +319,32 @@ async def test_a_subscriber_that_raised_is_told_nothing_more_but_its_error() -> 
     Stream.from_iterable(RUN).pipe(workflow_progress()).subscribe(trip, seen.append)
     await settle()
     assert [type(item) for item in seen] == [WorkflowProgress, ZeroDivisionError]
+
+
+@pytest.mark.parametrize(
+    ("operator", "event", "place", "error"),
+    [
+        (tools_running(), call(), 2, None),
+        (tool_order(), TextDelta(text="a"), 1, None),
+        (workflow_progress(), call(), 2, None),
+        (workflow_progress(), call(), 2, OSError("gone")),
+    ],
+)
+async def test_a_subscriber_that_raises_at_the_last_item_gets_its_own_error(
+    operator: Apply, event: Any, place: int, error: Exception | None
+) -> None:
+    seen: list[Any] = []
+    ends: list[Any] = []
+
+    def trip(item: Any) -> None:
+        seen.append(item)
+        if len(seen) == place:
+            raise ERROR
+
+    source = Source([event], error=error)
+    source.stream.pipe(operator).subscribe(trip, ends.append, lambda: ends.append("completed"))
+    await settle()
+    assert (len(seen), ends, source.closed) == (place, [ERROR], 1)
 
 
 def test_a_workflow_without_tools_is_whole_at_its_end() -> None:
