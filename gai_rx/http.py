@@ -164,7 +164,7 @@ async def _open(
 ) -> Body:
     secrets = (key[1],) if key else ()
     watchdog = Watchdog(timeouts)
-    failure: GaiError | None = None
+    response: aiohttp.ClientResponse | GaiError
     try:
         async with asyncio.timeout(watchdog.first()):
             response = await (await _session()).request(
@@ -177,9 +177,9 @@ async def _open(
                 timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect),
             )
     except Exception as error:
-        failure = _failure(error, url, timeouts)
-    if failure is not None:  # not from within the handler: aiohttp's errors hold all headers
-        raise failure
+        response = _failure(error, url, timeouts)
+    if isinstance(response, GaiError):  # not from the handler: aiohttp's errors hold all headers
+        raise response
     body = Body(response, watchdog)
     try:
         if response.status != 200:
@@ -364,17 +364,17 @@ class Body:
             return data
         watchdog = self._watchdog
         watchdog.waits()
-        failure: GaiError | None = None
+        read: bytes | GaiError
         try:
-            data = await self._response.content.readany()
+            read = await self._response.content.readany()
         except Exception as error:
-            failure = watchdog.expired or _broken(error)
-        if failure is not None:  # not from within the handler: aiohttp's errors hold all headers
-            raise failure
+            read = watchdog.expired or _broken(error)
+        if isinstance(read, GaiError):  # not from the handler: aiohttp's errors hold all headers
+            raise read
         watchdog.reads()
         if self._kept is not None:
-            self._kept += data
-        return data
+            self._kept += read
+        return read
 
 
 def _failure(error: Exception, url: str, timeouts: Timeouts) -> GaiError:
