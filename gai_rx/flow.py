@@ -50,7 +50,7 @@ class Gate:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.closed = False
-        self._waiters: deque[Callable[[], object]] = deque()
+        self._waiters: list[Callable[[], object]] = []  # a deque takes 700 bytes more
 
     def close(self) -> None:
         """Hold whoever comes."""
@@ -59,7 +59,7 @@ class Gate:
     def open(self) -> None:
         """Let everybody through."""
         self.closed = False
-        waiters, self._waiters = self._waiters, deque()
+        waiters, self._waiters = self._waiters, []
         for go_on in waiters:
             go_on()
 

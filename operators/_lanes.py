@@ -76,8 +76,12 @@ class Lane:
         """The event, or the gap, whose turn it is."""
         if self.kept:
             return self.kept.popleft()
-        assert self.waiting is not None
-        return self.waiting.pop()[1]
+        waiting = self.waiting
+        assert waiting is not None
+        event = waiting.pop()[1]
+        if not waiting.items:
+            self.waiting = None  # an empty one takes a kilobyte, and most are empty
+        return event
 
     def oldest(self) -> float | None:
         """Since when the oldest event waits that may still be dropped."""

@@ -31,6 +31,10 @@ def flat_map(
     holds each of the inner streams. The first error, of the source, of an inner stream or of the
     function, ends everything; give an inner stream `retry_on` or `recover` to keep the others.
 
+    What the streams emit is mixed as it comes. Of answers make one item each,
+    `flat_map(lambda question: model.stream_text(question).pipe(collect()))`, or read their events
+    with `multiplex`, which says whose each one is.
+
     Args:
         function: Makes the stream for an item, for instance the answer to a prompt.
         concurrency: Most inner streams at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
@@ -56,8 +56,9 @@ def multiplex(
     Raises:
         TypeError: At once, if something else than streams is given; through on_error, if a stream
             has an item that is no event.
-        ValueError: At once, for an empty name, an unknown `on_error`, a `queue` below 1, or a
-            `block_for` that is not above 0.
+        ValueError: At once, for an empty name, for two of which one begins the other at a `/`
+            ("a" and "a/b"), an unknown `on_error`, a `queue` below 1, or a `block_for` that is
+            not above 0.
 
     Example:
         >>> import reactivex as rx
@@ -107,7 +108,19 @@ def _named(streams: tuple[Any, ...]) -> dict[str, Observable[Any]]:
                 "multiplex() takes streams, or one mapping of names to streams; "
                 f"{name!r} is of type {type(stream).__name__}"
             )
+    _check_apart(named)
     return named
+
+
+def _check_apart(names: Collection[str]) -> None:
+    """Refuse names of which one begins another at a `/`, as the ids of a multiplex above do."""
+    for name in names:
+        for end, sign in enumerate(name):
+            if sign == "/" and name[:end] in names:
+                raise ValueError(
+                    f"multiplex() can not take both {name[:end]!r} and {name!r} as names: `/` "
+                    "joins the name of a stream to that of one within it: they could be mixed up"
+                )
 
 
 _HELD_BACK = 64

@@ -106,6 +106,19 @@ async def test_a_multiplex_of_multiplexes_names_both() -> None:
     assert sorted([e.stream_id for e in await outer.to_list()]) == ["a/b", "c"]
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b"), ("a//b", "a/")])
+async def test_no_name_begins_another_where_a_multiplex_above_would_join_them(
+    names: tuple[str, str],
+) -> None:
+    with pytest.raises(ValueError, match="can not take both"):
+        multiplex({name: Source([EVENTS["a"]]).stream for name in names})
+
+
+async def test_names_may_have_a_slash() -> None:
+    both = multiplex({name: Source([EVENTS["a"]]).stream for name in ("meta/llama", "meta/lla")})
+    assert sorted([e.stream_id for e in await both.to_list()]) == ["meta/lla", "meta/llama"]
+
+
 async def test_it_completes_when_all_streams_have() -> None:
     lines = Lines()
     lines.one.on_completed()
