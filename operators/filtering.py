@@ -146,7 +146,8 @@ def without(*types: type[StreamEvent]) -> Callable[[Observable[T]], Stream[T]]:
     return _of_kinds(f"without({names})", types, keeps=False)
 
 
-def where(*predicates: Callable[[T], bool]) -> Operator[T, T]:
+# Any: in a pipe no type checker tells a lambda what it is given.
+def where(*predicates: Callable[[Any], bool]) -> Callable[[Observable[T]], Stream[T]]:
     """Pass on the items for which all predicates hold, tried in order until one does not.
 
         source                 -1-2-3-4-|

@@ -15,13 +15,13 @@ from gai_rx.stream import Operator, clock, lift
 
 __all__ = ["flat_map"]
 
-A = TypeVar("A")
 B = TypeVar("B")
 
 
+# Any: in a pipe no type checker tells a lambda what it is given.
 def flat_map(
-    function: Callable[[A], Observable[B]], concurrency: int = 8, *, queue: int | None = None
-) -> Operator[A, B]:
+    function: Callable[[Any], Observable[B]], concurrency: int = 8, *, queue: int | None = None
+) -> Operator[object, B]:
     """Subscribe to a stream for each item, some at a time; pass on what they emit as it comes.
 
         source            -a-----b-----|
@@ -56,26 +56,28 @@ def flat_map(
         raise ValueError(f"flat_map(concurrency=…) is at least 1, got {concurrency}")
     room = concurrency if queue is None else queue
     name = getattr(function, "__name__", type(function).__name__)
-    Buffer[A](room, "flat_map")  # a bad size fails here, not at the first subscription
+    Buffer[Any](room, "flat_map")  # a bad size fails here, not at the first subscription
 
     def subscribe(
-        source: Observable[A], observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None
+        source: Observable[object],
+        observer: abc.ObserverBase[B],
+        scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        waiting: Buffer[A] = Buffer(room, f"flat_map({name})")
+        waiting: Buffer[Any] = Buffer(room, f"flat_map({name})")
         return _Flattening(observer, function, concurrency, waiting, scheduler).start(source)
 
     return lift(f"flat_map({name})", subscribe)
 
 
-class _Flattening(abc.DisposableBase, Generic[A, B]):
+class _Flattening(abc.DisposableBase, Generic[B]):
     """One subscription: its inner streams, and the items that wait for one to end."""
 
     def __init__(
         self,
         observer: abc.ObserverBase[B],
-        function: Callable[[A], Observable[B]],
+        function: Callable[[Any], Observable[B]],
         concurrency: int,
-        waiting: Buffer[A],
+        waiting: Buffer[Any],
         scheduler: abc.SchedulerBase | None,
     ) -> None:
         self._observer = observer
@@ -89,7 +91,7 @@ class _Flattening(abc.DisposableBase, Generic[A, B]):
         self._upstream = SingleAssignmentDisposable()
         self._inner: dict[SingleAssignmentDisposable, None] = {}  # a set, in order
 
-    def start(self, source: Observable[A]) -> abc.DisposableBase:
+    def start(self, source: Observable[object]) -> abc.DisposableBase:
         self._upstream.disposable = source.subscribe(
             self._on_next, self._fail, self._on_completed, scheduler=self._scheduler
         )
@@ -104,7 +106,7 @@ class _Flattening(abc.DisposableBase, Generic[A, B]):
         for subscription in inner:
             subscription.dispose()
 
-    def _on_next(self, item: A) -> None:
+    def _on_next(self, item: Any) -> None:
         self._waiting.check_thread()
         if self._over:
             return
@@ -164,7 +166,7 @@ class _Flattening(abc.DisposableBase, Generic[A, B]):
             self._begin(self._waiting.pop())
         self._complete_if_done()
 
-    def _begin(self, item: A) -> None:
+    def _begin(self, item: Any) -> None:
         """Subscribe to the item's stream in the context of our own subscriber.
 
         Not in that of whoever ended just now: its context variables are its own.

@@ -1,5 +1,5 @@
 import functools
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -7,6 +7,7 @@ from gai_rx import (
     Finish,
     ReasoningDelta,
     Start,
+    Stream,
     StreamEvent,
     TextDelta,
     ToolCall,
@@ -183,3 +184,11 @@ def test_filters_show_what_they_let_pass() -> None:
     )
     assert repr(Source().stream.pipe(choice(2))) == "Stream(source | choice(2))"
     assert repr(Source().stream.pipe(reasoning_only())) == "Stream(source | reasoning_only())"
+
+
+async def test_a_lambda_needs_no_types_to_keep_the_streams() -> None:
+    kept = Source([EVENTS["a"], EVENTS["F"]]).stream.pipe(
+        only(TextDelta), where(lambda delta: len(delta.text) == 1)
+    )
+    assert_type(kept, Stream[TextDelta])
+    assert await kept.to_list() == [EVENTS["a"]]

@@ -1,6 +1,6 @@
 import asyncio
 import contextvars
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 import reactivex as rx
@@ -371,3 +371,9 @@ def test_no_stream_and_no_room_are_refused_at_once(concurrency: int, queue: int 
 
 def test_it_shows_its_function() -> None:
     assert repr(Source().stream.pipe(flat_map(Immediate))) == "Stream(source | flat_map(Immediate))"
+
+
+async def test_a_lambda_needs_no_types_to_have_the_inner_streams() -> None:
+    lengths = Stream.from_iterable(["a", "bc"]).pipe(flat_map(lambda text: rx.of(len(text))))
+    assert_type(lengths, Stream[int])
+    assert await lengths.to_list() == [1, 2]
