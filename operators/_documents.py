@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from gai_rx.errors import ObjectInvalidError
 from gai_rx.events import Finish, ObjectDelta, Start, TextDelta
 from gai_rx.stream import Operator, lift
 
@@ -40,14 +41,35 @@ class Reader(Protocol):
 
 
 class _Document:
-    """A document and where it stands: the step, and whether it is an object's own text."""
+    """A document and where it stands: the step, and whether it is an object's own text.
 
-    __slots__ = ("is_object", "reader", "step")
+    What `stream_object` brings it may yet ask for again, with `repair`: there a fault waits for the
+    end of the answer, and is forgotten when another one begins.
+    """
+
+    __slots__ = ("fault", "is_object", "reader", "step")
 
     def __init__(self, reader: Reader, step: int, is_object: bool) -> None:
+        self.fault: ObjectInvalidError | None = None
         self.reader = reader
         self.step = step
         self.is_object = is_object
+
+    def feed(self, text: str) -> Iterable[Any]:
+        return self._feed_object(text) if self.is_object else self.reader.feed(text)
+
+    def _feed_object(self, text: str) -> Iterator[Any]:
+        if self.fault is not None:
+            return
+        try:
+            yield from self.reader.feed(text)
+        except ObjectInvalidError as fault:
+            self.fault = fault
+
+    def close(self) -> Iterable[Any]:
+        if self.fault is not None:
+            raise self.fault
+        return self.reader.close()
 
 
 class Documents:
@@ -73,7 +95,7 @@ class Documents:
         if kind is ObjectDelta or kind is TextDelta:
             return self._take_delta(item)
         if isinstance(item, str):
-            return self._document(("", 0), 0, is_object=False).reader.feed(item) if item else ()
+            return self._document(("", 0), 0, is_object=False).feed(item) if item else ()
         if isinstance(item, Finish):
             return self._end([key for key in self._open if key[0] == item.stream_id])
         if isinstance(item, Start) and item.attempt > 1:
@@ -96,7 +118,7 @@ class Documents:
         found = self._open.get(key)
         if not delta.text or (found is not None and found.is_object and not is_object):
             return ()
-        return self._document(key, delta.step, is_object).reader.feed(delta.text)
+        return self._document(key, delta.step, is_object).feed(delta.text)
 
     def _document(self, key: tuple[str, int], step: int, is_object: bool) -> _Document:
         found = self._open.get(key)
@@ -109,9 +131,9 @@ class Documents:
 
     def _end(self, keys: Iterable[tuple[str, int]]) -> Iterator[Any]:
         for key in keys:
-            reader = self._open.pop(key).reader
+            document = self._open.pop(key)
             if key not in self._read:
-                yield from reader.close()
+                yield from document.close()
             self._read.discard(key)
 
 

@@ -43,7 +43,8 @@ def objects(type_: Any) -> Callable[[Observable[object]], Stream[Partial[Any]]]:
     Takes the events of `stream_object`, events whose text is JSON (prose and code fences around it
     are passed over), or strings. A field is validated once, when it closes, the whole at its end:
     each piece costs its own length. Streams that were joined, and choices, have an object each; one
-    that begins anew begins anew here.
+    that begins anew begins anew here. What does not fit ends the stream at once, but of
+    `stream_object`, which may ask again (`repair=`), only once its answer has ended.
 
     Args:
         type_: What the object shall be, as `stream_object` takes it.

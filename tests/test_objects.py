@@ -43,7 +43,7 @@ from gai_rx.hosts import HOSTS
 from gai_rx.object_reader import ObjectReader
 from gai_rx.objects import ObjectPlan, object_events, plan_object
 from gai_rx.operators.assembling import collect
-from gai_rx.operators.objects import elements, field, objects
+from gai_rx.operators.objects import elements, field, merge_fields, objects
 from gai_rx.result import ResultBuilder
 from gai_rx.schemas import Target
 from gai_rx.simulator import Answer, Asked, Simulator
@@ -595,9 +595,47 @@ async def test_repair_in_every_dialect_and_mode(
     simulator = gai_simulator(script)
     provider = model(simulator, dialect)
     stream = provider.stream_object("Go", Report, mode=mode, repair=1)
-    partials = await stream.pipe(objects(dict)).to_list()
-    assert partials[-1].object == VALUE
+    partials = await stream.pipe(objects(Report)).to_list()
+    assert partials[-1].object == REPORT
     assert len(simulator.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("operator", "then"),
+    [
+        (elements("$.key_points[*]", str), ["one", "two"]),
+        (field("confidence", float), [0.75]),
+        (merge_fields(), [VALUE]),
+    ],
+)
+async def test_what_does_not_fit_waits_for_the_repair(
+    gai_simulator: MakeSimulator, operator: Any, then: list[Any]
+) -> None:
+    wrong = {"summary": 1, "key_points": [["nested"]], "confidence": "very"}
+    simulator = gai_simulator([Answer(object=wrong), Answer(object=VALUE)])
+    stream = model(simulator).stream_object("Go", Report, repair=1)
+    seen = await stream.pipe(operator).to_list()
+    assert seen[-len(then) :] == then
+    assert len(simulator.requests) == 2
+
+
+async def test_what_is_not_repaired_is_the_error_of_the_answer(
+    gai_simulator: MakeSimulator,
+) -> None:
+    simulator = gai_simulator([Answer(object={"summary": 1}), Answer(object={"summary": 2})])
+    stream = model(simulator).stream_object("Go", Report, repair=1).pipe(objects(Report))
+    with pytest.raises(ObjectInvalidError) as caught:
+        await stream
+    assert json.loads(caught.value.text) == {"summary": 2}
+    assert [json.loads(e.text) for e in caught.value.attempts] == [{"summary": 1}]
+
+
+async def test_an_object_of_another_type_than_was_asked_for_is_an_error_at_its_end(
+    gai_simulator: MakeSimulator,
+) -> None:
+    stream = model(gai_simulator(saying(VALUE))).stream_object("Go", Report)
+    with pytest.raises(ObjectInvalidError, match=r"in \$\.confidence: .*integer"):
+        await stream.pipe(field("confidence", int))
 
 
 async def test_two_subscriptions_are_two_requests_that_share_nothing(
