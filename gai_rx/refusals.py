@@ -30,11 +30,12 @@ from gai_rx.errors import (
     ServerError,
     TimedOutError,
 )
+from gai_rx.hiding import hidden, one_line
 
 __all__ = ["hidden", "one_line", "refusal", "retry_after", "stream_error"]
 
-_MESSAGE_LIMIT: Final = 2048
-"""Most characters of a provider's own message that an error repeats."""
+_READ_LIMIT: Final = 16 * 1024
+"""Most characters of a provider's own message that are looked at."""
 
 _BY_STATUS: Final[Mapping[int, type[GaiError]]] = {
     400: BadRequestError,
@@ -42,6 +43,7 @@ _BY_STATUS: Final[Mapping[int, type[GaiError]]] = {
     402: QuotaError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    407: AuthenticationError,
     408: TimedOutError,
     409: BadRequestError,
     413: BadRequestError,
@@ -106,7 +108,6 @@ _TOO_LONG = re.compile(
     r"|input token count .{0,40}exceeds|too many tokens",
     re.IGNORECASE,
 )
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|gsk|xai|key|AIza)[-_]?[A-Za-z0-9_*.\-]{6,}|\bBearer\s+\S+")
 
 
 def refusal(
@@ -123,7 +124,7 @@ def refusal(
         status: HTTP status.
         headers: Answer headers; looked up in lower case.
         body: The parsed JSON body, or its text where it is no JSON.
-        secrets: Keys that must not appear in the message.
+        secrets: What must not appear in the message.
         retry_limit: Longest `retry_after`, in seconds, that is passed on.
     """
     if 300 <= status < 400:
@@ -138,7 +139,7 @@ def refusal(
     facts = _facts(body)
     kind = _kind(status, facts)
     error = kind(_say(f"HTTP {status}", facts, secrets), status=status, phase="headers")
-    error.request_id = _request_id(headers)
+    error.request_id = hidden(_request_id(headers) or "", secrets) or None
     error.retry_after = retry_after(headers, body, limit=retry_limit)
     hint = headers.get("x-should-retry")
     if status == 409 or (error.kind == "bad_request" and hint == "true"):
@@ -153,7 +154,7 @@ def stream_error(body: Any, *, secrets: tuple[SecretStr, ...] = ()) -> GaiError:
 
     Args:
         body: The record, or the part of it that tells the error: an object or a text.
-        secrets: Keys that must not appear in the message.
+        secrets: What must not appear in the message.
     """
     facts = _facts(body)
     status = _status(facts)
@@ -274,7 +275,7 @@ def _message(facts: Mapping[str, Any]) -> str:
     for key in ("message", "error", "detail", "error_message"):
         value = facts.get(key)
         if isinstance(value, str) and value:
-            return value[: 8 * _MESSAGE_LIMIT]
+            return value[:_READ_LIMIT]
     return ""
 
 
@@ -283,21 +284,6 @@ def _say(what: str, facts: Mapping[str, Any], secrets: tuple[SecretStr, ...]) ->
     codes = ", ".join(dict.fromkeys(_codes(facts)))
     code = f" ({one_line(codes, secrets)})" if codes else ""
     return f"{what}{code}: {said}" if said else f"{what}{code}, without a message"
-
-
-def one_line(text: str, secrets: tuple[SecretStr, ...]) -> str:
-    """One line, without control characters, keys and excess."""
-    text = _KEY_LIKE.sub("***", hidden(text, secrets))
-    text = "".join(c if c.isprintable() else " " for c in text[: 2 * _MESSAGE_LIMIT])
-    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "..."
-
-
-def hidden(text: str, secrets: tuple[SecretStr, ...]) -> str:
-    """A text without these keys, wherever it repeats one."""
-    for secret in secrets:  # unwrapped in the expression only: a traceback may show locals
-        if secret:
-            text = text.replace(secret.get_secret_value(), "***")
-    return text
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

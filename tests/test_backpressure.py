@@ -82,7 +82,7 @@ def small_kernel_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     connector = functools.partial(aiohttp.TCPConnector, socket_factory=make)
-    monkeypatch.setattr("gai_rx.http.aiohttp.TCPConnector", connector)
+    monkeypatch.setattr("aiohttp.TCPConnector", connector)
     Portal.get().close()  # its session may be older
 
 

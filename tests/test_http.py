@@ -109,6 +109,7 @@ async def test_a_key_goes_out_in_its_header_and_nowhere_else(mocked: mock_http) 
         (aiohttp.ServerDisconnectedError(), "connection", "headers"),
         (aiohttp.ClientOSError(104, "reset"), "connection", "headers"),
         (OSError(24, "too many open files"), "connection", "headers"),
+        (aiohttp.ClientConnectorCertificateError(Mock(), OSError()), "connection", "connect"),
         (aiohttp.ConnectionTimeoutError(), "timeout", "connect"),
         (TimeoutError(), "timeout", "headers"),
         (aiohttp.ClientResponseError(Mock(), ()), "protocol", "headers"),
