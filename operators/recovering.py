@@ -117,6 +117,10 @@ def as_event(error: Exception, *, stream_id: str = "") -> Error:
 _TOLD = ("provider", "model", "status", "request_id", "retry_after", "retryable", "phase")
 
 
+_AT_ONCE = 64
+"""Items for which every buffer below has room, whoever emits them."""
+
+
 def _stream(given: Any) -> Observable[Any]:
     """A stream of what shall come instead.
 
@@ -129,7 +133,9 @@ def _stream(given: Any) -> Observable[Any]:
         raise TypeError(f"with_ takes items, not one text; write with_=[{given[:20]!r}]")
     if not isinstance(given, Iterable) or hasattr(given, "model_fields_set"):
         raise TypeError(f"with_ is a stream, a list of items or a function, got {given!r}")
-    return rx.from_iterable(given)
+    if isinstance(given, Sequence) and len(given) <= _AT_ONCE:
+        return rx.from_iterable(given)
+    return Stream.from_iterable(given)  # which a slow subscriber holds
 
 
 def _replacing(

@@ -20,7 +20,7 @@ from gai_rx import (
     rate_limit,
     transient,
 )
-from gai_rx.operators import accumulate_text, text_only
+from gai_rx.operators import accumulate_text, map_async, text_only
 from gai_rx.operators.recovering import as_event, errors_as_events, recover
 from gai_rx.simulator import Answer, Simulator
 from tests.operators.marbles import EVENTS, check, check_sources, diagram
@@ -226,3 +226,13 @@ async def test_what_came_before_stays_and_no_finish_follows() -> None:
 def test_a_start_that_came_is_not_taken_back() -> None:
     stream = Stream.of(fails(BUSY, Start()), of_events=True).pipe(errors_as_events())
     assert [type(item) for item in stream.to_list().run()] == [Start, Error]
+
+
+@pytest.mark.parametrize("instead", [list(range(1000)), lambda _: (n for n in range(1000))])
+async def test_much_comes_instead_at_the_pace_of_a_slow_subscriber(instead: Any) -> None:
+    async def slowly(item: int) -> int:
+        await asyncio.sleep(0)
+        return item
+
+    stream = Stream.of(rx.throw(BUSY)).pipe(recover(overloaded, with_=instead), map_async(slowly))
+    assert await stream.to_list() == list(range(1000))
