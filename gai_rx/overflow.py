@@ -65,11 +65,10 @@ def may_drop(item: object) -> bool:
     Of events it is the pieces that do, `ToolProgress` and `Raw`: never what the grammar of an
     answer rests on, and never opaque data that must go back with the next turn.
     """
-    if not isinstance(item, StreamEvent):
-        return True
-    return item.__class__ in _MAY_DROP and not (
-        getattr(item, "signature", None) or getattr(item, "encrypted", None)
-    )
+    if item.__class__ in _MAY_DROP:
+        values = item.__dict__  # pydantic is slow to say that it has no such field
+        return not (values.get("signature") or values.get("encrypted"))
+    return not isinstance(item, StreamEvent)
 
 
 class Policy(Generic[T]):
@@ -241,7 +240,7 @@ class _Conflate(Policy[T]):
         if self._pending >= PENDING:
             buffer.gate.close()
             pressure = current.get()
-            if pressure is not None:
+            if pressure is not None and pressure is not buffer.reader:
                 pressure.hold(buffer.gate)
 
     def take(self) -> T:

@@ -99,7 +99,8 @@ def _is_proof(item: Any) -> bool:
     """Whether a delta has more than text, which must stay at the end of the text before it."""
     if isinstance(item, str):
         return False
-    return item.signature is not None or getattr(item, "encrypted", None) is not None
+    values = item.__dict__  # pydantic is slow to say that it has no such field
+    return values["signature"] is not None or values.get("encrypted") is not None
 
 
 def _without_proof(delta: Any) -> dict[str, None]:

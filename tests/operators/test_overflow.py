@@ -31,10 +31,11 @@ from gai_rx.events import (
     Usage,
     parse_event,
 )
-from gai_rx.flow import Buffer
+from gai_rx.flow import Buffer, Pressure, current
 from gai_rx.operators.fan_out import Tagged, branch, fan_out
 from gai_rx.operators.flowing import relay
 from gai_rx.operators.pacing import limit_rate
+from gai_rx.overflow import make_policy
 from tests.operators.sources import Source, settle
 
 ERROR = ZeroDivisionError("mine")
@@ -389,6 +390,21 @@ async def test_pending_text_is_bounded_in_bytes_and_holds_the_source(
     assert source.pulled == 10, "ten bytes each"
     assert "".join(await reader.read()) == "ä" * 250
     assert reader.end == "end"
+
+
+def test_pending_text_never_holds_the_task_that_empties_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gai_rx.overflow.PENDING", 100)
+    buffer = Buffer[str](3, "conflate")
+    policy = make_policy("conflate", buffer)
+    buffer.reader, producer = Pressure(), Pressure()
+    for pressure in (buffer.reader, producer):
+        token = current.set(pressure)
+        policy.put("a" * 100)
+        current.reset(token)
+    assert buffer.reader.gates == [], "it would wait for itself"
+    assert producer.gates == [buffer.gate]
 
 
 async def test_too_much_pending_text_of_a_source_that_can_not_be_held_is_an_error(
