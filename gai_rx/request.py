@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Part",
     "Prompt",
+    "ProviderPart",
     "ReasoningPart",
     "RefusalPart",
     "Request",
@@ -144,6 +145,18 @@ class ToolResultPart(_Frozen):
     error: str | None = None
 
 
+class ProviderPart(_Frozen):
+    """A call that the provider ran itself, or what came of it, in the provider's own words.
+
+    It goes back as it came to whoever speaks the same dialect; others are not shown it.
+    """
+
+    type: Literal["provider"] = "provider"
+    dialect: str = Field(description="Whose words these are, for instance 'anthropic_messages'.")
+    id: str = Field(default="", description="The id of the call; its result has the same.")
+    block: Mapping[str, Any] = Field(description="The block, item or part, as it came.")
+
+
 Part = Annotated[
     TextPart
     | ImagePart
@@ -153,7 +166,8 @@ Part = Annotated[
     | ReasoningPart
     | RefusalPart
     | ToolCallPart
-    | ToolResultPart,
+    | ToolResultPart
+    | ProviderPart,
     Field(discriminator="type"),
 ]
 

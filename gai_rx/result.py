@@ -28,6 +28,7 @@ from gai_rx.events import (
 from gai_rx.request import (
     Message,
     Part,
+    ProviderPart,
     ReasoningPart,
     RefusalPart,
     TextPart,
@@ -85,11 +86,11 @@ _NONE_OPEN: _Open = (None, "", 0, 0)
 class _Block:
     """Adjacent deltas of one kind and block, as text: the events would take ten times the room."""
 
-    __slots__ = ("call", "encrypted", "id", "kind", "signature", "text", "write")
+    __slots__ = ("encrypted", "id", "kind", "signature", "text", "told", "write")
 
-    def __init__(self, kind: type[StreamEvent], call: ToolCall | None = None) -> None:
+    def __init__(self, kind: type[StreamEvent], told: ToolCall | ToolResult | None = None) -> None:
         self.kind = kind
-        self.call = call
+        self.told = told
         self.text = StringIO()
         self.write = self.text.write
         self.signature: str | None = None
@@ -98,10 +99,11 @@ class _Block:
 
     def part(self, answered: Mapping[str, int]) -> Part | None:
         """The block as a part of the history; a call that can not run only with its error."""
-        text = self.text.getvalue()
-        if self.call is not None:
-            call = self.call
-            if call.provider_executed or (call.invalid is not None and call.id not in answered):
+        text, call = self.text.getvalue(), self.told
+        if call is not None and call.provider_executed:
+            return _provider_part(call)
+        if isinstance(call, ToolCall):
+            if call.invalid is not None and call.id not in answered:
                 return None
             return ToolCallPart(
                 id=call.id, name=call.name, arguments=call.arguments, signature=call.signature
@@ -113,6 +115,20 @@ class _Block:
         if self.kind is RefusalDelta:
             return RefusalPart(text=text)
         return TextPart(text=text, signature=self.signature)
+
+
+def _provider_part(told: ToolCall | ToolResult) -> ProviderPart | None:
+    """What the provider wants back of a call that it ran; the decoder has kept what no field has.
+
+    The block's largest member is the event's own value, and not kept twice.
+    """
+    kept = told.metadata.get("provider_block")
+    if kept is None:
+        return None
+    value = told.arguments if isinstance(told, ToolCall) else told.result
+    holds = kept["holds"]
+    block = {**kept["block"], holds: value} if holds else kept["block"]
+    return ProviderPart(dialect=kept["dialect"], id=told.id, block=block)
 
 
 class _Step:
@@ -161,10 +177,11 @@ def _once(blocks: Iterable[_Block]) -> Iterator[_Block]:
     """The blocks, of several calls with one id the first: no provider takes two of them back."""
     seen: set[str] = set()
     for block in blocks:
-        if block.call is None or block.call.id not in seen:
+        call = block.told if isinstance(block.told, ToolCall) else None
+        if call is None or call.id not in seen:
             yield block
-        if block.call is not None:
-            seen.add(block.call.id)
+        if call is not None:
+            seen.add(call.id)
 
 
 class _Answer:
@@ -226,7 +243,11 @@ class _Answer:
         self.open = _NONE_OPEN
 
     def _tool_result(self, event: ToolResult) -> None:
-        self._step(event).results.append(event)
+        step = self._step(event)
+        step.results.append(event)
+        if event.provider_executed:  # it stands where it came, unlike the caller's own results
+            step.blocks.append(_Block(ToolResult, event))
+            self.open = _NONE_OPEN
 
     def _cite(self, event: Citations) -> None:
         self._step(event).citations.extend(event.items)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
-from gai_rx.dialects.parts import data_url, told_result, unsupported
+from gai_rx.dialects.parts import data_url, readable_by, told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError, ProtocolError
 from gai_rx.events import (
@@ -184,9 +184,10 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     Raises:
         BadRequestError: If a part can not be carried, or `tool_choice` names an unknown tool.
     """
+    messages = readable_by("cohere", request.messages)
     body: dict[str, Any] = {
         "model": model,
-        "messages": [m for message in request.messages for m in _messages(message)],
+        "messages": [m for message in messages for m in _messages(message)],
         "stream": True,
     }
     settings = {
@@ -246,7 +247,8 @@ def _messages(message: Message) -> Iterable[dict[str, Any]]:
                 raise BadRequestError(f"a tool message holds tool results only, got {part.type}")
             yield {"role": "tool", "tool_call_id": part.id, "content": told_result(part)}
     elif message.role == "assistant":
-        yield _assistant(message.parts)
+        if message.parts:  # an answer of nothing would be refused
+            yield _assistant(message.parts)
     else:
         content = [_content(p) for p in message.parts if not _is_document(p)]
         plain = all(c["type"] == "text" for c in content)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason, merge, whole
-from gai_rx.dialects.parts import told_result, unsupported
+from gai_rx.dialects.parts import readable_by, told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError
 from gai_rx.events import File, FinishReason, StreamEvent, Usage, reasoning_delta, text_delta
@@ -173,9 +173,10 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
         BadRequestError: If a part can not be carried, or a tool call is demanded.
     """
     names = {p.id: p.name for m in request.messages for p in m.parts if isinstance(p, ToolCallPart)}
+    messages = readable_by("ollama", request.messages)
     body: dict[str, Any] = {
         "model": model,
-        "messages": [m for message in request.messages for m in _messages(message, names)],
+        "messages": [m for message in messages for m in _messages(message, names)],
         "stream": True,
     }
     options = {

@@ -508,7 +508,7 @@ def test_code_that_google_runs_is_no_call_for_the_caller() -> None:
     code = {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "s"}
     done = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}}
     events, _ = decode(body(record(code, done, finish="STOP")), call_prefix="x_")
-    assert events[1:] == [
+    assert [e.model_copy(update={"metadata": {}}) for e in events[1:]] == [
         ToolCall(
             id="x_run_0",
             name="code_execution",
@@ -551,9 +551,9 @@ def test_other_tools_of_google_are_named_by_their_type() -> None:
         "GOOGLE_SEARCH_WEB",
         {"queries": ["q"], "id": 1},
     )
-    assert second == ToolResult(
-        id="t1", name="GOOGLE_SEARCH_WEB", result={"hits": 1}, provider_executed=True
-    )
+    assert isinstance(second, ToolResult)
+    assert (second.id, second.name, second.result) == ("t1", "GOOGLE_SEARCH_WEB", {"hits": 1})
+    assert second.provider_executed
     assert isinstance(third, ToolCall)
     assert (third.id, third.name) == ("run_1", "")
 

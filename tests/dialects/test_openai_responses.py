@@ -512,15 +512,9 @@ def test_a_conversation_goes_back_item_by_item() -> None:
             "summary": [{"type": "summary_text", "text": "Hm"}],
             "encrypted_content": "ENC",
         },
-        {
-            "role": "assistant",
-            "content": [
-                {"type": "output_text", "text": "Let me "},
-                {"type": "output_text", "text": "see."},
-            ],
-        },
+        {"role": "assistant", "content": "Let me see."},
         {"type": "function_call", "call_id": "c1", "name": "now", "arguments": '{"x": 1}'},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "assistant", "content": "No."},
         {"type": "function_call_output", "call_id": "c1", "output": '{"t": 1}'},
     ]
 
@@ -965,7 +959,7 @@ def test_thinking_goes_back_as_it_came_but_for_its_id() -> None:
     assert answered(thought, again, unsigned, message(said("Hi"), index=3)) == [
         {"type": "reasoning", "summary": parts, "encrypted_content": "ENC"},
         {"type": "reasoning", "summary": [], "encrypted_content": "END"},
-        {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+        {"role": "assistant", "content": "Hi"},
     ]
 
 
@@ -984,16 +978,8 @@ def test_phases_of_messages_go_back() -> None:
         item("done", "message", 0, phase="commentary", content=[said("Let me see.")]),
         item("done", "message", 1, phase="final_answer", content=[said("Done.")]),
     ) == [
-        {
-            "role": "assistant",
-            "phase": "commentary",
-            "content": [{"type": "output_text", "text": "Let me see."}],
-        },
-        {
-            "role": "assistant",
-            "phase": "final_answer",
-            "content": [{"type": "output_text", "text": "Done."}],
-        },
+        {"role": "assistant", "phase": "commentary", "content": "Let me see."},
+        {"role": "assistant", "phase": "final_answer", "content": "Done."},
     ]
 
 
@@ -1028,7 +1014,7 @@ def test_signatures_of_other_providers_are_left_out(signature: str) -> None:
         )
     )["input"]
     assert made == [
-        {"role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        {"role": "assistant", "content": "a"},
         {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
     ]
 

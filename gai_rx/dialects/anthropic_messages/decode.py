@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from gai_rx.dialects.contract import Decoder, cut_reason, whole
+from gai_rx.dialects.parts import provider_block
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import ProtocolError
 from gai_rx.events import (
@@ -151,6 +153,11 @@ class MessagesDecoder(Decoder):
         if notes.get("caller") == {"type": "direct"}:  # by the model itself: nothing to note
             del notes["caller"]
         self._call_notes[call.index] = notes
+        if call.provider_executed:
+            told = {"type": block["type"], "id": call.ensure_id(), "name": call.name, **notes}
+            notes.update(provider_block("anthropic_messages", {**told, "input": {}}, "input"))
+        elif notes:
+            call.signature = json.dumps({block["type"]: notes}, ensure_ascii=False)
 
     def _add(self, call: OpenCall, fragment: Any) -> None:
         delta = call.add(fragment)
@@ -161,6 +168,7 @@ class MessagesDecoder(Decoder):
         """A tool that the provider ran itself: its result comes whole."""
         content, id = block.get("content"), block.get("tool_use_id") or ""
         name = next((c.name for c in self._calls if c.told_id == id), "")
+        kept = {key: value for key, value in block.items() if value is not None}
         told_error = isinstance(content, dict) and str(content.get("type")).endswith("_error")
         self.out.append(
             ToolResult(
@@ -169,6 +177,7 @@ class MessagesDecoder(Decoder):
                 result=content,
                 error=_error_in(content) if told_error or block.get("is_error") else None,
                 provider_executed=True,
+                metadata=provider_block("anthropic_messages", kept, "content"),
             )
         )
 

@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gai_rx.dialects.anthropic_messages.hosted import HostedRuns, call_notes
 from gai_rx.dialects.contract import Call, ObjectMode, Quirks, merge
-from gai_rx.dialects.parts import told_result, unsupported
+from gai_rx.dialects.parts import readable_by, told_result, unsupported
 from gai_rx.errors import BadRequestError
 from gai_rx.request import (
     FilePart,
     ImagePart,
     Message,
     Part,
+    ProviderPart,
     ReasoningPart,
     RefusalPart,
     Request,
@@ -37,7 +39,7 @@ _CARRIED: dict[str, tuple[type[Part], ...]] = {
     "system": (TextPart,),
     "user": (TextPart, ImagePart, FilePart, ToolResultPart),
     "tool": (ToolResultPart,),
-    "assistant": (TextPart, RefusalPart, ReasoningPart, ToolCallPart),
+    "assistant": (TextPart, RefusalPart, ReasoningPart, ToolCallPart, ProviderPart),
 }
 
 
@@ -50,14 +52,15 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
     """
     if request.seed is not None:
         raise BadRequestError(f"{_API} has no 'seed'; ask without it")
+    messages = tuple(readable_by("anthropic_messages", request.messages))
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": _MAX_TOKENS if request.max_tokens is None else request.max_tokens,
-        "messages": list(_turns(request.messages)),
+        "messages": list(_turns(messages, HostedRuns(messages))),
         "stream": True,
     }
     settings = {
-        "system": [b for m in request.messages if m.role == "system" for b in _blocks(m)] or None,
+        "system": [b for m in messages if m.role == "system" for b in _blocks(m)] or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
@@ -133,11 +136,11 @@ def _choice(choice: str | None) -> dict[str, Any] | None:
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
 
 
-def _turns(messages: Iterable[Message]) -> Iterable[dict[str, Any]]:
+def _turns(messages: Iterable[Message], hosted: HostedRuns) -> Iterable[dict[str, Any]]:
     """User and assistant in turn: neighbours of one role, tool results too, become one message."""
     last: dict[str, Any] | None = None
     for message in messages:
-        content = [] if message.role == "system" else list(_blocks(message))
+        content = [] if message.role == "system" else [*hosted.kept(_blocks(message))]
         if not content:
             continue  # the API refuses an empty turn
         role = "assistant" if message.role == "assistant" else "user"
@@ -162,7 +165,7 @@ def _blocks(message: Message) -> Iterable[dict[str, Any]]:
 
 def _content(part: Part) -> dict[str, Any] | None:
     if isinstance(part, TextPart | RefusalPart):
-        return {"type": "text", "text": part.text} if part.text else None
+        return {"type": "text", "text": part.text} if part.text.strip() else None
     if isinstance(part, ToolResultPart):
         told: dict[str, Any] = {"type": "tool_result", "tool_use_id": _NO_ID.sub("_", part.id)}
         if part.error is not None:
@@ -170,7 +173,10 @@ def _content(part: Part) -> dict[str, Any] | None:
         return {**told, "content": told_result(part)}
     if isinstance(part, ToolCallPart):
         id = _NO_ID.sub("_", part.id)  # other providers' ids have more characters
-        return {"type": "tool_use", "id": id, "name": part.name, "input": dict(part.arguments)}
+        call = {"type": "tool_use", "id": id, "name": part.name, "input": dict(part.arguments)}
+        return {**call, **call_notes(part)}
+    if isinstance(part, ProviderPart):
+        return dict(part.block)
     if isinstance(part, ReasoningPart):
         return _thinking(part)
     if isinstance(part, ImagePart):

@@ -11,6 +11,7 @@ from typing import Any
 from gai_rx.dialects.contract import Decoder, cut_reason, whole
 from gai_rx.dialects.gemini.arguments import StreamedArguments, as_json
 from gai_rx.dialects.gemini.framing import GeminiFramer
+from gai_rx.dialects.parts import provider_block
 from gai_rx.dialects.surrogates import whole_text
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import GaiError, ProtocolError
@@ -32,6 +33,7 @@ from gai_rx.wire.json_text import decode_json
 
 __all__ = ["GeminiDecoder"]
 
+_DIALECT = "gemini"
 _REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -217,18 +219,22 @@ class GeminiDecoder(Decoder):
 
     def _on_code(self, told: dict[str, Any], part: dict[str, Any]) -> None:
         arguments = {key: value for key, value in told.items() if key != "id"}
-        self._on_run(told.get("id"), "code_execution", arguments, part)
+        kept = {**part, "executableCode": told}
+        self._on_run(told.get("id"), "code_execution", arguments, kept)
 
     def _on_code_result(self, told: dict[str, Any], part: dict[str, Any]) -> None:
         outcome = told.get("outcome") or "OUTCOME_OK"
         error = None if outcome == "OUTCOME_OK" else told.get("output") or outcome
-        self._on_run_result(told.get("id"), "code_execution", told, error)
+        kept = provider_block(_DIALECT, part, "codeExecutionResult")
+        self._on_run_result(told.get("id"), "code_execution", told, error, kept)
 
     def _on_tool(self, told: dict[str, Any], part: dict[str, Any]) -> None:
-        self._on_run(told.get("id"), told.get("toolType"), told.get("args") or {}, part)
+        arguments, kept = told.get("args") or {}, {**part, "toolCall": told}
+        self._on_run(told.get("id"), told.get("toolType"), arguments, kept)
 
     def _on_tool_result(self, told: dict[str, Any], part: dict[str, Any]) -> None:
-        self._on_run_result(told.get("id"), told.get("toolType"), told.get("response"), None)
+        kept = provider_block(_DIALECT, {**part, "toolResponse": told})
+        self._on_run_result(told.get("id"), told.get("toolType"), told.get("response"), None, kept)
 
     def _on_run(self, id: Any, name: Any, arguments: dict[str, Any], part: dict[str, Any]) -> None:
         """Google runs a tool itself."""
@@ -241,10 +247,13 @@ class GeminiDecoder(Decoder):
                 arguments_text=as_json(arguments),
                 provider_executed=True,
                 signature=_signature(part),
+                metadata=provider_block(_DIALECT, part),
             )
         )
 
-    def _on_run_result(self, id: Any, name: Any, result: Any, error: str | None) -> None:
+    def _on_run_result(
+        self, id: Any, name: Any, result: Any, error: str | None, kept: dict[str, Any]
+    ) -> None:
         self.out.append(
             ToolResult(
                 id=id or self._run_id(),
@@ -252,6 +261,7 @@ class GeminiDecoder(Decoder):
                 result=result,
                 error=error,
                 provider_executed=True,
+                metadata=kept,
             )
         )
 

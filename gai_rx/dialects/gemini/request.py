@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gai_rx.dialects.contract import Call, Quirks, merge
-from gai_rx.dialects.parts import unsupported
+from gai_rx.dialects.parts import readable_by, unsupported
 from gai_rx.errors import BadRequestError
 from gai_rx.request import (
     AudioPart,
@@ -18,6 +18,7 @@ from gai_rx.request import (
     ImagePart,
     Message,
     Part,
+    ProviderPart,
     ReasoningPart,
     RefusalPart,
     Request,
@@ -57,16 +58,17 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
         BadRequestError: If a part can not be carried, a tool result names neither its tool nor
             a call of the history, or the model's name is no path.
     """
+    messages = tuple(readable_by("gemini", request.messages))
     names = {
         part.id: part.name
-        for message in request.messages
+        for message in messages
         for part in message.parts
         if isinstance(part, ToolCallPart)
     }
-    body: dict[str, Any] = {"contents": _contents(request.messages, names)}
+    body: dict[str, Any] = {"contents": _contents(messages, names)}
     instruction = [
         _part(part, "system", names)
-        for message in request.messages
+        for message in messages
         if message.role == "system"
         for part in message.parts
     ]
@@ -193,6 +195,8 @@ def _part(part: Part, role: str, names: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(part, ToolCallPart):
             call = {"id": part.id, "name": part.name, "args": dict(part.arguments)}
             return _signed({"functionCall": call}, part.signature)
+        if isinstance(part, ProviderPart):
+            return dict(part.block)
     if isinstance(part, ImagePart | AudioPart | VideoPart | FilePart) and role != "system":
         return _media(part)
     raise unsupported(part, "Gemini")

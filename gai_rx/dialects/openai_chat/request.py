@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gai_rx.dialects.contract import Call, Quirks, merge
-from gai_rx.dialects.parts import data_url, told_result, unsupported
+from gai_rx.dialects.parts import data_url, readable_by, told_result, unsupported
 from gai_rx.errors import BadRequestError
 from gai_rx.request import (
     AudioPart,
@@ -30,9 +30,10 @@ __all__ = ["encode"]
 
 def encode(request: Request, model: str, quirks: Quirks) -> Call:
     """The request in OpenAI's chat form, with the host's accent."""
+    messages = readable_by("openai_chat", request.messages)
     body: dict[str, Any] = {
         "model": model,
-        "messages": [m for message in request.messages for m in _messages(message, quirks)],
+        "messages": [m for message in messages for m in _messages(message, quirks)],
         "stream": True,
     }
     if quirks.stream_usage:
@@ -104,7 +105,9 @@ def _messages(message: Message, quirks: Quirks) -> Iterable[dict[str, Any]]:
     if message.name:
         made["name"] = message.name
     if message.role == "assistant":
-        yield {**made, **_assistant(message.parts, quirks)}
+        said = _assistant(message.parts, quirks)
+        if said != {"content": None}:  # an answer of nothing but thinking would be refused
+            yield {**made, **said}
         return
     if all(isinstance(p, TextPart) for p in message.parts):
         made["content"] = message.text

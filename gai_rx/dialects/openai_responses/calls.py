@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gai_rx.dialects.openai_responses.items import HOSTED, run_by_provider
+from gai_rx.dialects.openai_responses.items import HOSTED, returned, run_by_provider
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import ProtocolError
 from gai_rx.events import StreamEvent, ToolResult
@@ -125,11 +125,13 @@ class Calls:
 
     def result(self, item: Mapping[str, Any]) -> ToolResult:
         """What came of a call that the provider ran, as an item of its own."""
+        holds = next((name for name in ("tools", "result", "output") if item.get(name)), None)
         return ToolResult(
             id=item.get("call_id") or self._searched,
             name=item["type"].removesuffix("_output").removesuffix("_call"),
-            result=item.get("tools") or item.get("result") or item.get("output"),
+            result=item[holds] if holds else None,
             provider_executed=True,
+            metadata=returned(item, holds),
         )
 
     def fill(self, item: dict[str, Any], number: int) -> Iterable[StreamEvent]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gai_rx.dialects.contract import whole
+from gai_rx.dialects.parts import provider_block
 from gai_rx.dialects.surrogates import whole_text
 from gai_rx.errors import ProtocolError
 from gai_rx.events import (
@@ -28,6 +29,7 @@ __all__ = [
     "decoded",
     "error_of",
     "picture",
+    "returned",
     "run_by_provider",
     "unsaid",
     "usage",
@@ -46,6 +48,8 @@ HOSTED: Mapping[str, str | None] = {
 """Items of tools that the provider runs itself, and where they keep what came of it."""
 
 _ANSWERED_APART = frozenset({"tool_search_call", "program", "shell_call", "custom_tool_call"})
+_RETURNED = frozenset({"tool_search_call", "program", "shell_call"})
+"""Later calls depend on these; what came of the others is in the text of the answer."""
 _INPUTS = (
     "code",
     "container_id",
@@ -152,7 +156,12 @@ def run_by_provider(item: dict[str, Any], id: str) -> Iterable[StreamEvent]:
     name = item.get("name") or kind.removesuffix("_call")
     arguments, text = _input(item)
     yield ToolCall(
-        id=id, name=name, arguments=arguments, arguments_text=text, provider_executed=True
+        id=id,
+        name=name,
+        arguments=arguments,
+        arguments_text=text,
+        provider_executed=True,
+        metadata=returned(item) if kind in _RETURNED else {},
     )
     result = item.get(HOSTED.get(kind) or "")
     if kind == "image_generation_call" and item.get("result"):
@@ -162,6 +171,16 @@ def run_by_provider(item: dict[str, Any], id: str) -> Iterable[StreamEvent]:
     if kind not in _ANSWERED_APART:
         error = _failure(item)
         yield ToolResult(id=id, name=name, result=result, error=error, provider_executed=True)
+
+
+def returned(item: Mapping[str, Any], holds: str | None = None) -> dict[str, Any]:
+    """Metadata for an item that goes back: without its id, by which it is looked for in a store.
+
+    A program's item must keep its id, and has all that is needed to replay it.
+    """
+    dropped = {"created_by"} if item["type"].startswith("program") else {"created_by", "id"}
+    kept = {name: v for name, v in item.items() if name not in dropped and v is not None}
+    return provider_block("openai_responses", kept, holds)
 
 
 def _input(item: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gai_rx.dialects.contract import Call, Quirks, merge
-from gai_rx.dialects.parts import data_url, told_result, unsupported
+from gai_rx.dialects.parts import data_url, readable_by, told_result, unsupported
 from gai_rx.errors import BadRequestError, ProtocolError
 from gai_rx.request import (
     FilePart,
     ImagePart,
     Message,
     Part,
+    ProviderPart,
     ReasoningPart,
     RefusalPart,
     Request,
@@ -41,7 +42,7 @@ def encode(request: Request, model: str, quirks: Quirks) -> Call:
                 f"the Responses API has no {name!r}; ask without it, or use a host of the chat API "
                 "('openai-chat')"
             )
-    instructions, input_items = _turns(request.messages)
+    instructions, input_items = _turns(readable_by("openai_responses", request.messages))
     body: dict[str, Any] = {"model": model, "input": input_items, "stream": True}
     settings = {
         "instructions": instructions or None,
@@ -132,31 +133,31 @@ def _content(part: Part) -> dict[str, Any]:
 
 
 def _answered(parts: Iterable[Part]) -> Iterable[dict[str, Any]]:
-    """Text becomes messages; calls and thinking become items of their own."""
+    """Text becomes messages; calls and thinking become items of their own.
+
+    A message is plain text, a refusal too: in parts it would have to have the id and the state
+    that its provider gave it.
+    """
     message: dict[str, Any] | None = None
     for part in parts:
         if isinstance(part, TextPart | RefusalPart):
             kept = _kept(part.signature) if isinstance(part, TextPart) else {}
             if message is None or kept:
-                message = {"role": "assistant", "content": []}
+                message = {"role": "assistant", "content": ""}
                 if "phase" in kept:
                     message["phase"] = kept["phase"]
                 yield message
-            message["content"].append(_said(part))
+            message["content"] += part.text
             continue
         message = None
         if isinstance(part, ToolCallPart):
             yield _call(part)
+        elif isinstance(part, ProviderPart):
+            yield dict(part.block)
         elif not isinstance(part, ReasoningPart):
             raise unsupported(part, "the Responses API")
         elif part.encrypted is not None:
             yield _thought(part)
-
-
-def _said(part: TextPart | RefusalPart) -> dict[str, Any]:
-    if isinstance(part, RefusalPart):
-        return {"type": "refusal", "refusal": part.text}
-    return {"type": "output_text", "text": part.text}
 
 
 def _thought(part: ReasoningPart) -> dict[str, Any]:
