@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from reactivex import abc
@@ -13,17 +13,13 @@ from reactivex.disposable import SingleAssignmentDisposable
 from gai_rx.events import Event, Finish, StreamEvent, Usage
 from gai_rx.portal import running_loop
 from gai_rx.providers import connect
-from gai_rx.request import Message, Part, Prompt, TextPart, user
+from gai_rx.request import Message, Prompt, user
 from gai_rx.request import system as system_message
 from gai_rx.result import ResultBuilder
-from gai_rx.steps.loop import added_up
 from gai_rx.stream import Stream
-from gai_rx.turns import Turn, not_run, readable
+from gai_rx.turns import Said, Turn, as_messages, not_run, readable
 
 __all__ = ["Chat", "Said", "Turn"]
-
-Said: TypeAlias = "str | Part | Message"
-"""What one says: text and parts, which make one message of the user, or whole messages."""
 
 _OURS = {
     "messages": "the chat has the history; say what is new with send()",
@@ -151,7 +147,7 @@ class Chat:
 
         A turn that failed is not among them, though it may have cost something.
         """
-        return added_up(turn.usage for turn in self.turns)
+        return Usage.added_up(turn.usage for turn in self.turns)
 
     def send(self, *said: Said | Sequence[Said], **settings: Any) -> Stream[Event]:
         """Say something: the answer as a cold stream of events; each subscription is a turn.
@@ -168,7 +164,7 @@ class Chat:
             RuntimeError: Through on_error, if another turn is under way.
             GaiError: Through on_error, if the answer did not arrive whole.
         """
-        sent = _as_messages(said)
+        sent = as_messages(said)
         asked = self._asked(self.provider, sent, {**self.settings, **settings})
 
         def subscribe(
@@ -350,28 +346,3 @@ class _Underway(abc.DisposableBase):
             interrupted=interrupted,
             model=self._model,
         )
-
-
-def _as_messages(said: Sequence[Any]) -> tuple[Message, ...]:
-    """Texts and parts as one message of the user; messages as they are."""
-    given = [one for each in said for one in (each if isinstance(each, list | tuple) else (each,))]
-    messages: list[Message] = []
-    parts: list[Any] = []
-    for one in given:
-        if isinstance(one, Message):
-            if one.role not in ("user", "tool"):
-                raise ValueError(f"send() takes messages of user and tool, got {one.role!r}")
-            messages.append(one)
-        elif isinstance(one, str | BaseModel):
-            parts.append(one)
-        else:
-            raise TypeError(f"send() takes text, parts and messages, got {type(one).__name__}")
-    if parts:
-        messages.append(user(*parts))
-    if not any(_is_said(part) for message in messages for part in message.parts):
-        raise ValueError("there is nothing to send: say at least one word")
-    return tuple(messages)
-
-
-def _is_said(part: Part) -> bool:
-    return not isinstance(part, TextPart) or bool(part.text.strip())

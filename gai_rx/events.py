@@ -4,9 +4,11 @@ The grammar of one answer is `Start, (delta | ToolCall | ...)*, Usage*, Finish`,
 Every event survives JSON: `parse_event(event.model_dump_json()) == event`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, reduce
+from json import dumps
+from operator import add
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -225,6 +227,32 @@ class ToolResult(StreamEvent):
     duration: float | None = Field(default=None, description="Seconds the tool took.")
     provider_executed: bool = False
 
+    def preview(self, longest: int = 100) -> str:
+        r"""The result, or else the error, on one line, to be shown while the run goes on.
+
+        Text as it is, anything else as JSON. Line ends, and characters that could drive a terminal,
+        become spaces.
+
+        Args:
+            longest: Most characters of it; what is cut ends in an ellipsis.
+
+        Raises:
+            ValueError: If `longest` is below 1.
+
+        Example:
+            >>> ToolResult(id="1", result={"city": "Oslo"}).preview()
+            '{"city": "Oslo"}'
+            >>> ToolResult(id="1", result="sun\nin Oslo, and warm").preview(12)
+            'sun in Oslo…'
+        """
+        if longest < 1:
+            raise ValueError(f"preview() has at least 1 character, got {longest}")
+        told = self.result if self.error is None else self.error
+        text = told if isinstance(told, str) else dumps(told, ensure_ascii=False, default=str)
+        words = "".join(c if c.isprintable() else " " for c in text).split()
+        line = " ".join(words)
+        return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+
 
 class Citation(BaseModel):
     """One source that the answer names."""
@@ -267,6 +295,32 @@ class Usage(StreamEvent):
     cached_input_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """What two answers used; a count that neither tells stays untold."""
+        if not isinstance(other, Usage):
+            return NotImplemented
+        counts: dict[str, int] = {}
+        for name in _COUNTS:
+            one, two = getattr(self, name), getattr(other, name)
+            if one is not None or two is not None:
+                counts[name] = (one or 0) + (two or 0)
+        return Usage.model_validate(counts)
+
+    @staticmethod
+    def added_up(usages: "Iterable[Usage | None]") -> "Usage | None":
+        """What several answers used; None if none of them tells, and of one its own.
+
+        Example:
+            >>> told = Usage.added_up([Usage(input_tokens=2), None, Usage(input_tokens=3)])
+            >>> told.input_tokens
+            5
+        """
+        told = [usage for usage in usages if usage is not None]
+        return reduce(add, told) if told else None
+
+
+_COUNTS = tuple(name for name in Usage.model_fields if name.endswith("_tokens"))
 
 
 class StepFinish(StreamEvent):

@@ -6,6 +6,9 @@
 The text of the answer, or of the arguments where the model is made to call a tool, becomes
 `ObjectDelta`s (O); the last one (V) has no text and brings the validated object, once the provider
 has said that the answer is complete.
+
+With tools it is a run of several steps, whose last answer is the object. Each answer is either: one
+that calls tools, which `gai_rx.steps` runs, or the object.
 """
 
 from __future__ import annotations
@@ -13,12 +16,11 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gai_rx.dialects import Dialect, ObjectMode, Quirks
 from gai_rx.errors import GaiError, ObjectInvalidError
 from gai_rx.events import (
+    Error,
     Finish,
     ObjectDelta,
     RefusalDelta,
@@ -30,24 +32,16 @@ from gai_rx.events import (
     Usage,
     trusted,
 )
+from gai_rx.object_plans import ObjectPlan, plan_object
 from gai_rx.object_reader import ObjectReader
-from gai_rx.request import Message, Request, assistant, system, user
+from gai_rx.request import Message, Request, assistant, user
 from gai_rx.result import ResultBuilder
-from gai_rx.schemas import Target
-from gai_rx.steps.loop import added_up
-from gai_rx.tools import Tool
 
-__all__ = ["Ask", "ObjectPlan", "object_events", "plan_object"]
+__all__ = ["Ask", "ObjectPlan", "object_events", "object_steps", "plan_object"]
 
 Ask: TypeAlias = Callable[[Request], AsyncGenerator[Sequence[StreamEvent], None]]
 """Makes one model call: the batches of its events, ending with `Finish`, or its error."""
 
-_MODES = ("native", "tool", "json")
-_AS_JSON = (
-    "Answer with one JSON object and nothing else: no explanation, no code fence. It must fit this "
-    "JSON schema:\n{schema}"
-)
-_BY_CALLING = "Answer by calling the tool `{name}` once, and with nothing else."
 _AGAIN = (
     "That answer can not be used: {error}\n"
     "Answer again: the whole object, corrected, in the same form and nothing else."
@@ -59,78 +53,9 @@ _CUT = {
 }
 
 
-@dataclass(frozen=True)
-class ObjectPlan:
-    """How an object is asked for.
-
-    Attributes:
-        target: What it shall be.
-        mode: With its schema, as a call of a tool, or as any JSON.
-        request: The request.
-        repair: How often it is asked for again when it does not fit.
-        host: Who is asked, for errors.
-        model: Which model, for errors.
-    """
-
-    target: Target[Any]
-    mode: ObjectMode
-    request: Request
-    repair: int = 0
-    host: str = ""
-    model: str = ""
-
-
-def plan_object(
-    request: Request,
-    target: Target[Any],
-    dialect: Dialect,
-    quirks: Quirks,
-    model: str,
-    *,
-    mode: ObjectMode | None = None,
-    repair: int = 0,
-) -> ObjectPlan:
-    """Decide how to ask.
-
-    Raises:
-        ValueError: If the request has tools, or the mode or `repair` is none.
-    """
-    if mode is not None and mode not in _MODES:
-        raise ValueError(f"mode is 'native', 'tool', 'json' or None, got {mode!r}")
-    if isinstance(repair, bool) or not isinstance(repair, int) or repair < 0:
-        raise ValueError(f"repair is how often to ask again, from 0, got {repair!r}")
-    if request.tools:
-        raise ValueError(
-            "a request for an object offers no tools: run them with stream_text first, and ask "
-            "for the object with the messages of its result"
-        )
-    chosen = mode or dialect.object_mode(target.schema, model, quirks)
-    asked = _by_tool(request, target, dialect) if chosen == "tool" else _as_text(request, target)
-    if chosen == "json":
-        schema = json.dumps(target.schema, ensure_ascii=False, default=str)
-        asked = _instructed(asked, _AS_JSON.format(schema=schema))
-    return ObjectPlan(target, chosen, asked, repair, quirks.provider, model)
-
-
-def _as_text(request: Request, target: Target[Any]) -> Request:
-    return Request.of(request, response_schema=target.schema, response_name=target.name)
-
-
-def _by_tool(request: Request, target: Target[Any], dialect: Dialect) -> Request:
-    tool = Tool(target.name, "Give the answer.", target.schema)
-    settings: dict[str, Any] = {"tools": (tool,), "response_schema": None}
-    if dialect.forces_tools(request):
-        return Request.of(request, **settings, tool_choice=target.name)
-    instructed = _instructed(request, _BY_CALLING.format(name=target.name))
-    return Request.of(instructed, **settings, tool_choice=None)
-
-
-def _instructed(request: Request, instruction: str) -> Request:
-    """The request with one more thing that the system says, behind what it says first."""
-    messages = request.messages
-    place = next((i for i, m in enumerate(messages) if m.role != "system"), len(messages))
-    told = (*messages[:place], system(instruction), *messages[place:])
-    return Request.of(request, messages=told)
+def object_steps(ask: Ask, plan: ObjectPlan) -> Ask:
+    """The model calls of a run whose last answer is the object."""
+    return lambda request: object_events(ask, plan.asking(request))
 
 
 async def object_events(ask: Ask, plan: ObjectPlan) -> AsyncGenerator[Sequence[StreamEvent], None]:
@@ -211,10 +136,12 @@ class _Heard:
         self.usage: Usage | None = None
         self._by_tool = plan.mode == "tool"
         self._name = plan.target.name
+        self._tools = plan.tools
         self._reader = ObjectReader(plan.target)
         self._attempt = attempt
         self._earlier = earlier
         self._call: str | None = None  # the id of the call that is the answer
+        self._calls: list[ToolCall] = []  # of the tools that may be called before it
         self._waiting: list[StreamEvent] = []  # usage, which stands behind the object
         self._refusal: list[str] = []
         self._text: list[str] = []  # what was said beside the call
@@ -237,7 +164,7 @@ class _Heard:
         kind = event.__class__
         if kind is TextDelta:
             self._take_text(event, out)
-        elif self._by_tool and kind in (ToolCallDelta, ToolCall):
+        elif kind is ToolCallDelta or kind is ToolCall:
             self._take_call(event, out)
         elif isinstance(event, Finish):
             self._finish(event, out)
@@ -258,17 +185,30 @@ class _Heard:
         out.append(event)
 
     def _take_call(self, event: Any, out: list[StreamEvent]) -> None:
-        """Take the first call of the tool for the answer; what else is called, nobody offered."""
-        if self._call is None and event.name in ("", self._name):
+        """Take the first call of the object's tool for the answer."""
+        if self._by_tool and self._call is None and self._is_answer(event):
             self._call = event.id
         if event.id != self._call:
-            if isinstance(event, ToolCall) and event.provider_executed:
-                out.append(event)
+            self._take_other(event, out)
         elif isinstance(event, ToolCallDelta):
             self._read(event.arguments, event, out)
         elif not self._reader.text:  # not every provider sends it in pieces
             arguments = json.dumps(event.arguments, ensure_ascii=False)
             self._read(event.arguments_text or arguments, event, out)
+
+    def _is_answer(self, event: Any) -> bool:
+        return event.name == self._name or not (event.name or self._tools)
+
+    def _take_other(self, event: Any, out: list[StreamEvent]) -> None:
+        """Keep a call until it is clear what the answer is; where none is offered, it is idle."""
+        if isinstance(event, ToolCall) and event.provider_executed:
+            out.append(event)
+        elif self._by_tool and (event.name == self._name or not self._tools):
+            return
+        elif isinstance(event, ToolCall) and self._tools:
+            self._calls.append(event)
+        else:
+            out.append(event)
 
     def _read(self, text: str, event: StreamEvent, out: list[StreamEvent]) -> None:
         piece = self._reader.feed(text)
@@ -278,13 +218,25 @@ class _Heard:
     def _finish(self, event: Finish, out: list[StreamEvent]) -> None:
         self.usage = event.usage or self.usage
         self._check_end(event)
+        used = Usage.added_up([*self._earlier, self.usage])
+        if self._calls and self._call is None and event.reason in ("stop", "tool_calls"):
+            out += (*self._aside(event), *self._calls, *self._waiting)
+            out.append(_copied(event, usage=used, reason="tool_calls"))
+            return
+        if self._by_tool and self._call is None:
+            raise _fault(f"the model did not call the tool {self._name!r} to answer")
         made = self._reader.finish()
         last = ObjectDelta(value=self._reader.value, object=made)
-        place = {name: getattr(event, name) for name in ("stream_id", "step", "attempt")}
-        out += (_copied(last, **place), *self._waiting)
-        used = added_up([*self._earlier, self.usage])
+        out += (_copied(last, **_place(event)), *map(_not_run, self._calls), *self._waiting)
         reason = "stop" if event.reason == "tool_calls" else event.reason
         out.append(_copied(event, usage=used, reason=reason))
+
+    def _aside(self, event: Finish) -> list[StreamEvent]:
+        """What was said before calls, and was read as if it could be the object."""
+        said = self._reader.text
+        if not said.strip() or self._reader.value is not None:
+            return []
+        return [TextDelta(text=said, **_place(event))]
 
     def _check_end(self, event: Finish) -> None:
         """Refuse an answer that is not complete, or no answer.
@@ -299,8 +251,6 @@ class _Heard:
         if event.reason in _CUT:
             self.is_worth_repair = False
             raise _fault(f"the answer {_CUT[event.reason]}")
-        if self._by_tool and self._call is None:
-            raise _fault(f"the model did not call the tool {self._name!r} to answer")
 
     def _said(self) -> str:
         return self._reader.text or "".join(self._text)
@@ -310,6 +260,16 @@ def _fault(message: str, text: str = "") -> ObjectInvalidError:
     fault = ObjectInvalidError(message)
     fault.text = text
     return fault
+
+
+def _place(event: StreamEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("stream_id", "step", "attempt")}
+
+
+def _not_run(call: ToolCall) -> Error:
+    message = "the model called a tool and gave its answer at once; the tool did not run"
+    details = {"id": call.id, "name": call.name}
+    return Error(kind="tool", message=message, details=details, **_place(call))
 
 
 def _copied(event: StreamEvent, **changed: Any) -> StreamEvent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +138,9 @@ class ProgressCounter:
 
     def _usage(self) -> Usage | None:
         running = (steps for name, steps in self._usages.items() if name not in self._told)
-        return _added([*self._told.values(), *(u for steps in running for u in steps.values())])
+        return Usage.added_up(
+            [*self._told.values(), *(u for steps in running for u in steps.values())]
+        )
 
 
 class _Text:
@@ -171,17 +172,3 @@ class _Text:
         while self._before and self._before[-1][0] >= step:
             _, counts = self._before.pop()
             self.characters, self.words, self.bytes, self.in_word = counts
-
-
-def _added(usages: Iterable[Usage]) -> Usage | None:
-    found = list(usages)
-    if len(found) < 2:
-        return found[0] if found else None
-    counts: dict[str, Any] = {}
-    for name in _COUNTS:
-        told = [count for usage in found if (count := getattr(usage, name)) is not None]
-        counts[name] = sum(told) if told else None
-    return Usage(**counts)
-
-
-_COUNTS = [name for name in Usage.model_fields if name.endswith("tokens")]

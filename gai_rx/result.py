@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TextIO, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -77,10 +78,31 @@ class Result(_Frozen):
     )
     complete: bool = False
 
+    def pprint(self, file: TextIO | None = None) -> None:
+        """Print it for people: the object or the text, what tools did, sources, tokens, the end.
+
+        What could drive a terminal is taken out.
+
+        Args:
+            file: Where to; standard output when None.
+
+        Example:
+            >>> Result(text="Hello", finish_reason="stop", complete=True).pprint()
+            Hello
+            stop
+        """
+        from gai_rx.summaries import summary  # few programs print results
+
+        (sys.stdout if file is None else file).write(summary(self))
+
 
 _Open: TypeAlias = tuple[type[StreamEvent] | None, str, int, int]
 """The block that the last delta was of: its kind, stream, step and number."""
 _NONE_OPEN: _Open = (None, "", 0, 0)
+
+
+def _to_no_block(text: str) -> None:
+    raise AssertionError("no block is open")
 
 
 class _Block:
@@ -133,6 +155,8 @@ def _provider_part(told: ToolCall | ToolResult) -> ProviderPart | None:
 
 class _Step:
     """The events of one step, added up."""
+
+    __slots__ = ("blocks", "calls", "citations", "number", "reason", "results", "usage")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -187,13 +211,15 @@ def _once(blocks: Iterable[_Block]) -> Iterator[_Block]:
 class _Answer:
     """The events of one stream, added up."""
 
+    __slots__ = ("finish", "object", "open", "partial", "steps", "write")
+
     def __init__(self) -> None:
         self.steps: list[_Step] = []
         self.object: Any = None
         self.partial: ObjectDelta | None = None
         self.finish: Finish | None = None
         self.open = _NONE_OPEN
-        self.write: Callable[[str], Any] = StringIO().write
+        self.write: Callable[[str], Any] = _to_no_block
 
     def go_on(self, event: Any, key: _Open) -> None:
         """Go on with the block that a delta belongs to; open it if it is another one."""
@@ -310,11 +336,13 @@ class ResultBuilder:
         'Hello'
     """
 
+    __slots__ = ("_answers", "_open", "_write")
+
     def __init__(self) -> None:
         self._answers: dict[str, _Answer] = {}
         # The block that the last delta was of, and what takes its text.
         self._open = _NONE_OPEN
-        self._write: Callable[[str], Any] = StringIO().write
+        self._write: Callable[[str], Any] = _to_no_block
 
     def add(self, event: StreamEvent) -> None:
         """Take in one event; kinds that a result does not show are passed over."""
@@ -379,21 +407,9 @@ class ResultBuilder:
             tool_results=tuple(r for s in steps for r in s.results),
             citations=tuple(c for s in steps for c in s.citations),
             steps=tuple(s.step() for s in steps),
-            usage=_added([u for a in answers if (u := a.usage()) is not None]),
+            usage=Usage.added_up(a.usage() for a in answers),
             finish_reason=finish.reason if finish else None,
             raw_reason=finish.raw_reason if finish else None,
             messages=tuple(m for s in steps for m in s.messages()),
             complete=finish is not None and len(finishes) == len(answers),
         )
-
-
-def _added(usages: Sequence[Usage]) -> Usage | None:
-    """What several streams used; of one stream its own."""
-    if len(usages) < 2:
-        return usages[0] if usages else None
-    counts = {name: [getattr(u, name) for u in usages] for name in _COUNTS}
-    told = {name: [n for n in numbers if n is not None] for name, numbers in counts.items()}
-    return Usage.model_validate({name: sum(ns) for name, ns in told.items() if ns})
-
-
-_COUNTS = [name for name in Usage.model_fields if name.endswith("tokens")]

@@ -7,15 +7,22 @@ answer asks for no tool, since there is nothing to tell the model, and after 100
 
 from __future__ import annotations
 
-import inspect
+import json
+import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from gai_rx.conditions import (
+    RunState,
+    Stop,
+    StopCondition,
+    all_of,
+    answered,
+    any_of,
+    as_condition,
+)
 from gai_rx.events import Usage
-from gai_rx.request import Message
-from gai_rx.result import Step
 
 __all__ = [
     "RunState",
@@ -23,41 +30,19 @@ __all__ = [
     "StopCondition",
     "all_of",
     "any_of",
+    "as_condition",
     "max_steps",
     "no_more_tools",
     "tokens_of",
+    "until_cost",
     "until_elapsed",
+    "until_error_rate",
+    "until_result",
     "until_text",
     "until_tokens",
     "until_tool_seen",
+    "until_tools_in_order",
 ]
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What a run has come to so far.
-
-    Attributes:
-        steps: Its steps, oldest first; those of the run that it resumes too.
-        elapsed: Seconds since it was subscribed to.
-        usage: Tokens of all steps, added up.
-        messages: The history that the next step is asked with.
-    """
-
-    steps: tuple[Step, ...] = ()
-    elapsed: float = 0.0
-    usage: Usage | None = None
-    messages: tuple[Message, ...] = ()
-
-    @property
-    def last(self) -> Step | None:
-        """The latest step; None before the first."""
-        return self.steps[-1] if self.steps else None
-
-    @property
-    def next_number(self) -> int:
-        """The number of the step that comes next, from 0."""
-        return self.steps[-1].number + 1 if self.steps else 0
 
 
 class Searches(Protocol):
@@ -71,104 +56,6 @@ class Searches(Protocol):
     def search(self, text: Any, /) -> Any:
         """A match somewhere in the text, or None."""
         ...
-
-
-class StopCondition:
-    """Says whether a run has done enough; made by the functions below.
-
-    Example:
-        >>> either = max_steps(15) | until_tool_seen("send_email")
-        >>> either
-        max_steps(15) | until_tool_seen('send_email')
-        >>> either(RunState(steps=(Step(number=0),)))
-        False
-    """
-
-    __slots__ = ("_name", "_test", "_word")
-
-    def __init__(self, name: str, test: Callable[[RunState], bool], word: str = "") -> None:
-        """Name a test of the run so far; `word` is what joins it, if it is a combination."""
-        self._name = name
-        self._test = test
-        self._word = word
-
-    def __call__(self, run: RunState) -> bool:
-        """Whether the run has done enough.
-
-        Raises:
-            TypeError: If the test is an async function.
-        """
-        met = self._test(run)
-        if inspect.isawaitable(met):
-            if inspect.iscoroutine(met):
-                met.close()
-            raise TypeError(f"the stop condition {self._name} is async; it must answer at once")
-        return bool(met)
-
-    def __or__(self, other: Stop) -> StopCondition:
-        return any_of(self, other)
-
-    def __ror__(self, other: Stop) -> StopCondition:
-        return any_of(other, self)
-
-    def __and__(self, other: Stop) -> StopCondition:
-        return all_of(self, other)
-
-    def __rand__(self, other: Stop) -> StopCondition:
-        return all_of(other, self)
-
-    def __invert__(self) -> StopCondition:
-        name = f"({self})" if self._word else repr(self)
-        return StopCondition(f"~{name}", lambda run: not self(run))
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-Stop: TypeAlias = StopCondition | Callable[[RunState], bool]
-"""A condition, or a plain function that is one."""
-
-
-def as_condition(stop: Any) -> StopCondition:
-    """A condition from what is one.
-
-    Raises:
-        TypeError: If it can not be called.
-    """
-    if isinstance(stop, StopCondition):
-        return stop
-    if not callable(stop):
-        raise TypeError(f"a stop condition is a function of a RunState, got {stop!r}")
-    test: Any = stop
-    return StopCondition(getattr(stop, "__name__", type(stop).__name__), test)
-
-
-def any_of(*stops: Stop) -> StopCondition:
-    """Enough when one of the conditions says so; the same as `|`.
-
-    Raises:
-        TypeError: At once, if there is none, or one that is no condition.
-    """
-    conditions = _several("any_of", stops)
-    name = " | ".join(map(repr, conditions))
-    return StopCondition(name, lambda run: any(c(run) for c in conditions), "|")
-
-
-def all_of(*stops: Stop) -> StopCondition:
-    """Enough when all of the conditions say so; the same as `&`.
-
-    Raises:
-        TypeError: At once, if there is none, or one that is no condition.
-    """
-    conditions = _several("all_of", stops)
-    name = " & ".join(f"({c})" if c._word == "|" else repr(c) for c in conditions)
-    return StopCondition(name, lambda run: all(c(run) for c in conditions), "&")
-
-
-def _several(name: str, stops: tuple[Stop, ...]) -> list[StopCondition]:
-    if not stops:
-        raise TypeError(f"{name}() needs a condition")
-    return [as_condition(stop) for stop in stops]
 
 
 def max_steps(count: int) -> StopCondition:
@@ -197,6 +84,31 @@ def until_tool_seen(name: str) -> StopCondition:
     return StopCondition(f"until_tool_seen({name!r})", test)
 
 
+def until_tools_in_order(*names: str) -> StopCondition:
+    """Enough when the model has called these tools one after the other; others may come between.
+
+    The calls of one answer count in the order in which the model wrote them.
+
+    Raises:
+        ValueError: At once, if there is no name, or an empty one.
+
+    Example:
+        >>> from gai_rx import Step, ToolCall
+        >>> made = [ToolCall(id="1", name="find"), ToolCall(id="2", name="book")]
+        >>> run = RunState(steps=(Step(tool_calls=tuple(made)),))
+        >>> until_tools_in_order("find", "book")(run), until_tools_in_order("book", "find")(run)
+        (True, False)
+    """
+    if not names or not all(names):
+        raise ValueError(f"until_tools_in_order() needs the names of tools, got {names!r}")
+
+    def test(run: RunState) -> bool:
+        called = (call.name for step in run.steps for call in step.tool_calls)
+        return all(name in called for name in names)  # each `in` goes on where the last one stood
+
+    return StopCondition(f"until_tools_in_order({', '.join(map(repr, names))})", test)
+
+
 def no_more_tools() -> StopCondition:
     """Enough when an answer asks for no tool of ours: what a run does unless told otherwise."""
 
@@ -223,18 +135,98 @@ def until_text(pattern: str | Searches) -> StopCondition:
         TypeError: At once, if it is neither.
 
     Example:
+        >>> from gai_rx import Step
         >>> until_text(r"\bDONE\b")(RunState(steps=(Step(text="It is DONE."),)))
         True
     """
-    search = getattr(re.compile(pattern) if isinstance(pattern, str) else pattern, "search", None)
-    if search is None:
-        raise TypeError(f"until_text() needs a pattern, got {type(pattern).__name__}")
-    source = pattern if isinstance(pattern, str) else getattr(pattern, "pattern", pattern)
+    search, source = _search("until_text", pattern)
 
     def test(run: RunState) -> bool:
         return bool(run.steps) and bool(search(run.steps[-1].text))
 
     return StopCondition(f"until_text({source!r})", test)
+
+
+def _search(condition: str, pattern: Any) -> tuple[Callable[[str], Any], Any]:
+    """What looks for a pattern, and how the pattern is written."""
+    search = getattr(re.compile(pattern) if isinstance(pattern, str) else pattern, "search", None)
+    if search is None:
+        raise TypeError(f"{condition}() needs a pattern, got {type(pattern).__name__}")
+    return search, pattern if isinstance(pattern, str) else getattr(pattern, "pattern", pattern)
+
+
+def until_result(
+    is_enough: str | Searches | Callable[[Any], bool], *, tool: str | None = None
+) -> StopCondition:
+    r"""Enough when a tool has come to a result like this; errors are no results.
+
+    Args:
+        is_enough: A regular expression, searched for in a result that is text, and in the JSON of
+            any other; or a function of the result. What `until_text` says of patterns holds here.
+        tool: Of which tool; None for any.
+
+    Raises:
+        re.error: At once, if the source is no pattern.
+        TypeError: At once, if it is no pattern and no function.
+        ValueError: At once, if the tool's name is empty.
+
+    Example:
+        >>> from gai_rx import Step, ToolResult
+        >>> paid = RunState(steps=(Step(tool_results=(ToolResult(id="1", result={"paid": 9}),)),))
+        >>> until_result(r'"paid":\s*\d')(paid), until_result(lambda r: r["paid"] > 10)(paid)
+        (True, False)
+    """
+    if tool == "":
+        raise ValueError("until_result() needs the tool's name, or None for any")
+    fits, shown = _fits(is_enough)
+    name = f"until_result({shown}{'' if tool is None else f', tool={tool!r}'})"
+
+    def test(run: RunState) -> bool:
+        results = (r for step in run.steps for r in step.tool_results if r.error is None)
+        return any(
+            answered(fits(r.result), f"the function of {name}")
+            for r in results
+            if tool is None or r.name == tool
+        )
+
+    return StopCondition(name, test)
+
+
+def _fits(is_enough: Any) -> tuple[Callable[[Any], Any], str]:
+    """A test of a result, and how it is shown."""
+    if not isinstance(is_enough, str) and not hasattr(is_enough, "search") and callable(is_enough):
+        return is_enough, getattr(is_enough, "__name__", type(is_enough).__name__)
+    search, source = _search("until_result", is_enough)
+    return lambda result: search(_as_text(result)), repr(source)
+
+
+def _as_text(result: Any) -> str:
+    if isinstance(result, str):
+        return result
+    return json.dumps(result, ensure_ascii=False, default=str)
+
+
+def until_error_rate(rate: float, *, last: int = 10) -> StopCondition:
+    """Enough when so many of the last results of tools are errors.
+
+    Args:
+        rate: Their share, above 0 and at most 1.
+        last: How many results it is the share of. Before there are so many it is never enough.
+
+    Raises:
+        ValueError: At once, for a share that is none, or `last` below 1.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"until_error_rate() is a share above 0 and at most 1, got {rate}")
+    if last < 1:
+        raise ValueError(f"until_error_rate() looks at the last results, at least 1, got {last}")
+
+    def test(run: RunState) -> bool:
+        results = [result for step in run.steps for result in step.tool_results][-last:]
+        failed = sum(result.error is not None for result in results)
+        return len(results) == last and failed / last >= rate
+
+    return StopCondition(f"until_error_rate({rate:g}, last={last})", test)
 
 
 def until_elapsed(seconds: float) -> StopCondition:
@@ -263,6 +255,63 @@ def until_tokens(count: int) -> StopCondition:
         return sum(tokens_of(step.usage) for step in run.steps) >= count
 
     return StopCondition(f"until_tokens({count})", test)
+
+
+def until_cost(
+    amount: float,
+    price: Callable[[Usage], float] | None = None,
+    *,
+    input: float | None = None,
+    output: float | None = None,
+) -> StopCondition:
+    """Enough when all steps together have cost so much; a step that runs is not cut off.
+
+    Steps whose usage the provider does not tell cost nothing.
+
+    Args:
+        amount: The limit, in the currency of the prices.
+        price: What one step costs, from its usage: for what two prices can not say, such as tokens
+            from a cache, which some providers count among those read and some do not.
+        input: Instead of `price`: the price of a million tokens read.
+        output: And of a million tokens written.
+
+    Raises:
+        ValueError: At once, if the amount is not above 0, a price is below 0, or not exactly one of
+            `price` and the pair of `input` and `output` is given.
+
+    Example:
+        >>> from gai_rx import Step
+        >>> run = RunState(steps=(Step(usage=Usage(input_tokens=200_000, output_tokens=20_000)),))
+        >>> until_cost(0.9, input=3.0, output=15.0)(run)
+        True
+        >>> until_cost(0.9, lambda used: 1e-6 * (used.output_tokens or 0))(run)
+        False
+    """
+    if not 0 < amount < math.inf:
+        raise ValueError(f"until_cost() is an amount above 0, got {amount}")
+    if price is not None and (input, output) == (None, None):
+        cost, shown = price, getattr(price, "__name__", type(price).__name__)
+    elif price is None and input is not None and output is not None:
+        cost, shown = _priced(input, output), f"input={input:g}, output={output:g}"
+    else:
+        raise ValueError("until_cost() needs the prices: input=… and output=…, or a function")
+    name = f"until_cost({amount:g}, {shown})"
+
+    def test(run: RunState) -> bool:
+        used = (step.usage for step in run.steps)
+        costs = (answered(cost(u), f"the price of {name}") for u in used if u is not None)
+        return math.fsum(costs) >= amount
+
+    return StopCondition(name, test)
+
+
+def _priced(read: float, written: float) -> Callable[[Usage], float]:
+    """What usage costs at the prices of a million tokens."""
+    if not (0 <= read < math.inf and 0 <= written < math.inf):
+        raise ValueError(f"until_cost() takes prices from 0, got {read} and {written}")
+    return lambda used: (
+        ((used.input_tokens or 0) * read + (used.output_tokens or 0) * written) / 1_000_000
+    )
 
 
 def tokens_of(usage: Usage | None) -> int:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from gai_rx.events import Usage
 from gai_rx.request import (
     Message,
+    Part,
+    ProviderPart,
     ReasoningPart,
     RefusalPart,
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    user,
 )
 from gai_rx.result import Result
 
-__all__ = ["Turn", "not_run", "readable"]
+__all__ = ["Said", "Turn", "as_messages", "not_run", "readable"]
+
+Said: TypeAlias = "str | Part | Message"
+"""What one says: text and parts, which make one message of the user, or whole messages."""
 
 _NOT_RUN = "the call was not run"
 
@@ -113,7 +120,7 @@ def readable(messages: Iterable[Message], same_host: bool) -> Iterable[Message]:
     """The messages, for another host than their own without what it can not read."""
     for message in messages:
         if not same_host and message.role == "assistant":
-            parts = [p for p in message.parts if not isinstance(p, ReasoningPart)]
+            parts = [p for p in message.parts if not isinstance(p, ReasoningPart | ProviderPart)]
             unsigned = tuple(
                 p.model_copy(update={"signature": None})
                 if isinstance(p, TextPart | ToolCallPart)
@@ -122,3 +129,33 @@ def readable(messages: Iterable[Message], same_host: bool) -> Iterable[Message]:
             )
             message = message.model_copy(update={"parts": unsigned})
         yield message
+
+
+def as_messages(said: Sequence[Any]) -> tuple[Message, ...]:
+    """Texts and parts as one message of the user; messages as they are.
+
+    Raises:
+        ValueError: If nothing is said, or for the model or the system.
+        TypeError: If something can not be said.
+    """
+    given = [one for each in said for one in (each if isinstance(each, list | tuple) else (each,))]
+    messages: list[Message] = []
+    parts: list[Any] = []
+    for one in given:
+        if isinstance(one, Message):
+            if one.role not in ("user", "tool"):
+                raise ValueError(f"send() takes messages of user and tool, got {one.role!r}")
+            messages.append(one)
+        elif isinstance(one, str | BaseModel):
+            parts.append(one)
+        else:
+            raise TypeError(f"send() takes text, parts and messages, got {type(one).__name__}")
+    if parts:
+        messages.append(user(*parts))
+    if not any(_is_said(part) for message in messages for part in message.parts):
+        raise ValueError("there is nothing to send: say at least one word")
+    return tuple(messages)
+
+
+def _is_said(part: Part) -> bool:
+    return not isinstance(part, TextPart) or bool(part.text.strip())

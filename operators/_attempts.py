@@ -11,6 +11,7 @@ from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 from gai_rx.errors import GaiError, Matcher
 from gai_rx.events import Raw, Retry, Start, StreamEvent, TextDelta, Usage, trusted
 from gai_rx.stream import Stream, clock
+from gai_rx.watches import NO_CONTENT
 
 __all__ = [
     "Attempts",
@@ -27,7 +28,6 @@ __all__ = [
 When: TypeAlias = Matcher | type[Exception] | Callable[[Exception], bool]
 """What says which errors are meant."""
 
-_NO_OUTPUT = frozenset({Start, Usage, Raw, Retry})
 _OF_A_RUN = ("tool_progress", "tool_result")
 """Events of a tool that has begun to run: another answer would call it again."""
 
@@ -199,7 +199,7 @@ class Attempts:
         kind, attempt = event.__class__, event.attempt
         if attempt > self.number:
             self.number = attempt
-        if kind not in _NO_OUTPUT:
+        if kind not in NO_CONTENT:
             self._answer = attempt
             self._output.add(event.stream_id)
             if getattr(event, "type", "") in _OF_A_RUN:

@@ -264,7 +264,8 @@ def test_the_host_the_model_and_the_schema_choose_the_mode(
         ({"mode": "xml"}, "'native', 'tool', 'json' or None, got 'xml'"),
         ({"repair": -1}, "from 0, got -1"),
         ({"repair": True}, "from 0, got True"),
-        ({"tools": (Tool("look"),)}, "offers no tools"),
+        ({"tools": (Tool("Report"),)}, "a tool is called 'Report', and so is the object"),
+        ({"resume": Result()}, "resume goes on with a run"),
     ],
 )
 def test_settings_that_are_none_are_refused_at_once(settings: dict[str, Any], said: str) -> None:

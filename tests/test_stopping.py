@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gai_rx import ToolCall, Usage
+from gai_rx import ToolCall, ToolResult, Usage
 from gai_rx.result import Step
 from gai_rx.stopping import (
     RunState,
@@ -15,10 +15,14 @@ from gai_rx.stopping import (
     any_of,
     max_steps,
     no_more_tools,
+    until_cost,
     until_elapsed,
+    until_error_rate,
+    until_result,
     until_text,
     until_tokens,
     until_tool_seen,
+    until_tools_in_order,
 )
 
 
@@ -34,6 +38,24 @@ def called(*names: str, by_provider: bool = False) -> Step:
 
 def used(**counts: int) -> Step:
     return Step(usage=Usage(**counts))  # type: ignore[arg-type]  # counts only
+
+
+def came_to(*results: Any, name: str = "f") -> Step:
+    """A step with these results; an exception is an error."""
+    made = (
+        ToolResult(id=str(n), name=name, error=str(r))
+        if isinstance(r, Exception)
+        else ToolResult(id=str(n), name=name, result=r)
+        for n, r in enumerate(results)
+    )
+    return Step(tool_results=tuple(made))
+
+
+def price(used: Usage) -> float:
+    return 2.0 * (used.cached_input_tokens or 0)
+
+
+BAD = ValueError("no such city")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +75,39 @@ def used(**counts: int) -> Step:
             after(used(input_tokens=2, output_tokens=3)),
             after(used(input_tokens=4)),
         ),
+        (
+            until_cost(1.0, input=2.0, output=10.0),
+            after(used(input_tokens=250_000), Step(), used(output_tokens=50_000)),
+            after(used(input_tokens=250_000, output_tokens=49_999)),
+        ),
+        (
+            until_cost(4, price),
+            after(used(cached_input_tokens=1), used(cached_input_tokens=1)),
+            after(used(cached_input_tokens=1, input_tokens=9_999_999)),
+        ),
+        (
+            until_tools_in_order("f", "g"),
+            after(called("f", "x"), called("y"), called("g")),
+            after(called("g"), called("f")),
+        ),
+        (until_tools_in_order("f", "f"), after(called("f", "f")), after(called("f", "g"))),
+        (until_result("paid"), after(came_to(3, "It is paid."), Step()), after(came_to("unpai"))),
+        (until_result(r'"n": 3\b'), after(came_to({"n": 3})), after(came_to({"n": 33}))),
+        (until_result(re.compile("é")), after(came_to(["é"])), after(came_to(None, "e"))),
+        (until_result("no such"), after(came_to("no such")), after(came_to(BAD))),
+        (
+            until_result(lambda found: found > 2, tool="count"),
+            after(came_to("x"), came_to(1, 3, name="count")),
+            after(came_to("x"), came_to(1, BAD, name="count")),
+        ),
+        (
+            until_error_rate(0.5, last=4),
+            after(came_to(1, 2, 3), came_to(BAD), came_to(4, BAD)),
+            after(came_to(BAD, BAD, 1), came_to(2, 3, BAD)),
+        ),
+        (until_error_rate(0.5, last=4), after(came_to(1, 1, BAD, BAD)), after(came_to(BAD, BAD))),
+        (until_error_rate(1.0, last=2), after(came_to(1, BAD, BAD)), after(came_to(BAD))),
+        (until_error_rate(0.07, last=100), after(came_to(*[1] * 93, *[BAD] * 7)), after()),
     ],
 )
 def test_each_condition_knows_when_it_is_enough(
@@ -97,6 +152,12 @@ def test_a_combination_shows_what_it_is_made_of() -> None:
     )
     assert repr(~no_more_tools() & no & yes | no) == "~no_more_tools() & no & yes | no"
     assert repr(until_text("a+")) == "until_text('a+')"
+    assert repr(until_cost(0.5, input=3, output=15)) == "until_cost(0.5, input=3, output=15)"
+    assert repr(until_cost(2, price)) == "until_cost(2, price)"
+    assert repr(until_tools_in_order("f", "g")) == "until_tools_in_order('f', 'g')"
+    assert repr(until_result("a+", tool="f")) == "until_result('a+', tool='f')"
+    assert repr(until_result(bool)) == "until_result(bool)"
+    assert repr(until_error_rate(0.5)) == "until_error_rate(0.5, last=10)"
     assert repr(no_more_tools() | until_elapsed(1.5)) == "no_more_tools() | until_elapsed(1.5)"
 
 
@@ -122,6 +183,20 @@ def test_later_conditions_are_not_asked_once_it_is_decided() -> None:
         (lambda: until_tool_seen(""), ValueError, "needs the tool's name"),
         (lambda: until_text("("), re.error, "unterminated subpattern"),
         (lambda: until_text(None), TypeError, "needs a pattern, got NoneType"),  # type: ignore[arg-type]
+        (lambda: until_result("("), re.error, "unterminated subpattern"),
+        (lambda: until_result(3), TypeError, r"until_result\(\) needs a pattern, got int"),  # type: ignore[arg-type]
+        (lambda: until_result("x", tool=""), ValueError, "needs the tool's name"),
+        (lambda: until_tools_in_order(), ValueError, r"the names of tools, got \(\)"),
+        (lambda: until_tools_in_order("f", ""), ValueError, "got \\('f', ''\\)"),
+        (lambda: until_error_rate(0), ValueError, "at most 1, got 0"),
+        (lambda: until_error_rate(1.1), ValueError, "at most 1, got 1.1"),
+        (lambda: until_error_rate(0.5, last=0), ValueError, "at least 1, got 0"),
+        (lambda: until_cost(0, price), ValueError, "above 0, got 0"),
+        (lambda: until_cost(float("nan"), price), ValueError, "above 0, got nan"),
+        (lambda: until_cost(1), ValueError, "needs the prices"),
+        (lambda: until_cost(1, input=1), ValueError, "needs the prices"),
+        (lambda: until_cost(1, price, input=1, output=1), ValueError, "needs the prices"),
+        (lambda: until_cost(1, input=-1, output=1), ValueError, "prices from 0, got -1 and 1"),
         (lambda: any_of(), TypeError, "needs a condition"),
         (lambda: all_of(), TypeError, "needs a condition"),
         (lambda: any_of(3), TypeError, "a function of a RunState, got 3"),  # type: ignore[arg-type]
@@ -144,8 +219,29 @@ def test_an_async_condition_is_refused_when_it_is_asked() -> None:
         any_of(stop)(after())
 
 
+def test_an_async_test_of_a_result_is_refused_when_it_is_asked() -> None:
+    async def later(result: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=r"the function of until_result\(later\) is async"):
+        until_result(later)(after(came_to(1)))  # type: ignore[arg-type]  # what a user may try
+    with pytest.raises(TypeError, match=r"the price of until_cost\(1, later\) is async"):
+        until_cost(1, later)(after(used(input_tokens=1)))  # type: ignore[arg-type]
+
+
 def test_the_next_step_is_counted_from_the_last() -> None:
     assert after().next_number == 0
     assert after().last is None
     assert RunState(steps=(Step(number=7),)).next_number == 8
     assert max_steps(8)(RunState(steps=(Step(number=7),)))
+
+
+def test_usage_adds_up_and_what_nobody_tells_stays_untold() -> None:
+    one = Usage(input_tokens=1, total_tokens=3, metadata={"tier": "x"})
+    two = Usage(input_tokens=2, output_tokens=0)
+    assert one + two == Usage(input_tokens=3, output_tokens=0, total_tokens=3)
+    assert Usage.added_up([None, one, None]) is one
+    assert Usage.added_up([one, two, two]) == one + two + two
+    assert Usage.added_up([None]) is None
+    with pytest.raises(TypeError):
+        one + 3  # type: ignore[operator]  # what a user may try

@@ -15,7 +15,8 @@ from reactivex.testing import TestScheduler
 from gai_rx import StreamEvent, Tool, ToolCall, ToolError, ToolResult, tool
 from gai_rx.events import ToolProgress
 from gai_rx.signatures import read_docstring
-from gai_rx.steps.tool_runs import Place, ToolRuns
+from gai_rx.steps.jobs import Place
+from gai_rx.steps.tool_runs import ToolRuns
 from gai_rx.stream import loop_scheduler
 from gai_rx.tools import Approval, ToolContext
 from tests.operators.sources import settle
@@ -619,3 +620,33 @@ async def test_progress_that_can_not_be_told_is_the_tools_fault(value: object) -
 
     result = await outcome(call("f"), f)
     assert result.error is not None
+
+
+# A result on one line.
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"result": "sun in Oslo"}, "sun in Oslo"),
+        ({"result": {"city": "Tromsø", "n": [1, None]}}, '{"city": "Tromsø", "n": [1, null]}'),
+        ({"result": "a\r\n\tb  c\u2028d"}, "a b c d"),
+        ({"result": "\x1b]0;mine\x07red\x1b[2J\x9b31m\u202eevil"}, "]0;mine red [2J 31m evil"),
+        ({"result": "half \ud83d"}, "half"),
+        ({"result": None}, "null"),
+        ({"result": 5, "error": "no such city"}, "no such city"),
+        ({"result": "x" * 100}, "x" * 100),
+        ({"result": "x" * 101}, "x" * 99 + "…"),
+    ],
+)
+def test_a_result_is_shown_on_one_line_that_can_not_drive_a_terminal(
+    told: dict[str, Any], shown: str
+) -> None:
+    assert ToolResult(id="1", **told).preview() == shown
+
+
+def test_a_line_is_cut_where_it_is_told() -> None:
+    told = ToolResult(id="1", result="sun in Oslo and Rome")
+    assert [told.preview(n) for n in (1, 8, 20)] == ["…", "sun in…", "sun in Oslo and Rome"]
+    with pytest.raises(ValueError, match="at least 1 character, got 0"):
+        told.preview(0)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from gai_rx.dialects import ObjectMode
-from gai_rx.events import Event, Start, ToolCall
+from gai_rx.events import Event, Start, StreamEvent, ToolCall
 from gai_rx.flow import produce
-from gai_rx.objects import object_events, plan_object
+from gai_rx.objects import object_events, object_steps, plan_object
 from gai_rx.providers.answering import Asker
 from gai_rx.request import Prompt, Request
 from gai_rx.result import Result, ResultBuilder
 from gai_rx.schemas import Target
-from gai_rx.steps import PrepareStep, Resumed, Retry, RunSettings, retrying, run_steps
+from gai_rx.steps import Ask, PrepareStep, Resumed, Retry, RunSettings, retrying, run_steps
 from gai_rx.stopping import Stop
 from gai_rx.stream import Stream
 from gai_rx.tools import Approve
 
 __all__ = ["Provider"]
+
+Batches: TypeAlias = AsyncGenerator[Sequence[StreamEvent], None]
 
 
 class Provider:
@@ -83,24 +85,10 @@ class Provider:
         name = f"{self.name}:{asked.model or self.model}"
         if run_tools and any(tool.function is not None for tool in asked.tools):
             how = RunSettings(
-                stop_when,
-                max_parallel,
-                prepare_step,
-                retry,
-                approve,
-                resume,
-                on_tool_error,
-                self._asker.secrets,
+                stop_when, max_parallel, prepare_step, retry, approve, resume, on_tool_error
             )
-            begins = Start(provider=self.name, model=asked.model or self.model)
-            return run_steps(
-                lambda step: self._asker.answer(step, raw), asked, how, name=name, begins=begins
-            )
-        if resume is not None:
-            raise ValueError("resume goes on with a run: give the tools that it ran with")
-        subscribe = produce(lambda: self._asker.answer(asked, raw), name)
-        stream: Stream[Any] = Stream(subscribe, stages=(name,), of_events=True)
-        return stream if retry is None else stream.pipe(retrying(retry))
+            return self._run(lambda step: self._asker.answer(step, raw), asked, how, name)
+        return self._once(lambda: self._asker.answer(asked, raw), (name,), retry, resume)
 
     async def text(self, request: Prompt, **settings: Any) -> Result:
         """The whole answer.
@@ -121,10 +109,20 @@ class Provider:
         mode: ObjectMode | None = None,
         repair: int = 0,
         raw: bool = False,
+        stop_when: Stop | None = None,
+        max_parallel: int = 10,
+        prepare_step: PrepareStep | None = None,
         retry: Retry | None = None,
+        approve: Approve | None = None,
+        resume: Resumed | None = None,
+        on_tool_error: Callable[[ToolCall, BaseException], None] | None = None,
         **settings: Any,
     ) -> Stream[Event]:
         """An answer that is an object: its JSON arrives as `ObjectDelta`s, the last one validated.
+
+        With tools it is a run of several steps, as `stream_text` makes it: the model may call them
+        before it gives the object, and the answer that calls none is the object. A run that is
+        stopped before has none.
 
         Args:
             request: A `Request`, a list of messages, or plain text.
@@ -132,16 +130,23 @@ class Provider:
                 `list[Item]` or any type that pydantic validates; or a JSON schema as a mapping.
             mode: How it is asked for: `"native"`, with its schema; `"tool"`, as the arguments of a
                 call that the model is made to make; `"json"`, as JSON, with the schema in words.
-                None takes the first of these that the host, the model and the schema allow.
+                None takes the first of these that the host, the model and the schema allow, and
+                `"tool"` where there are tools.
             repair: How often to ask again, with what is wrong, when the answer does not fit. A
                 `Retry` event and `Start(attempt=n)` tell of it; the usage of `Finish` is the sum.
             raw: Emit every record of the provider as a `Raw` event too.
+            stop_when: When a run has done enough; see `stream_text`, here and below.
+            max_parallel: Most tools of one step that run at once.
+            prepare_step: Settings of `Request` for each step.
             retry: Which failed requests are made again, as `retry_on` takes them.
+            approve: Who decides about calls.
+            resume: The result of a run that stopped, to go on from.
+            on_tool_error: Called with each call whose tool raised, and the exception.
             settings: Fields of `Request`, for this request: `max_tokens=100`.
 
         Raises:
             TypeError: If pydantic has no schema for the type.
-            ValueError: If a setting is none, or the request has tools.
+            ValueError: If a setting is none, or a tool is called as the object is.
             ObjectInvalidError: Through on_error, with the `text`: the answer does not fit, was cut
                 off at its length, filtered or refused.
         """
@@ -154,10 +159,17 @@ class Provider:
         quirks = replace(self._asker.quirks, json_schema=plan.mode == "native")
         asker = replace(self._asker, quirks=quirks)
         name = f"{self.name}:{model}"
-        subscribe = produce(lambda: object_events(lambda step: asker.answer(step, raw), plan), name)
+
+        def ask(step: Request) -> Batches:
+            return asker.answer(step, raw)
+
         stages = (name, f"object({target.name})")
-        stream: Stream[Any] = Stream(subscribe, stages=stages, of_events=True)
-        return stream if retry is None else stream.pipe(retrying(retry))
+        if asked.tools:
+            how = RunSettings(
+                stop_when, max_parallel, prepare_step, retry, approve, resume, on_tool_error
+            )
+            return self._run(object_steps(ask, plan), asked, how, *stages)
+        return self._once(lambda: object_events(ask, plan), stages, retry, resume)
 
     async def object(self, request: Prompt, type_: Any, **settings: Any) -> Result:
         """The whole object, in `Result.object`; the arguments are those of `stream_object`.
@@ -170,3 +182,26 @@ class Provider:
         async for event in self.stream_object(request, type_, **settings):
             builder.add(event)
         return builder.result()
+
+    def _run(self, ask: Ask, asked: Request, how: RunSettings, *stages: str) -> Stream[Event]:
+        """A run of several steps."""
+        begins = Start(provider=self.name, model=asked.model or self.model)
+        told = replace(how, secrets=self._asker.secrets)
+        return run_steps(ask, asked, told, name=" | ".join(stages), begins=begins)
+
+    def _once(
+        self,
+        answer: Callable[[], Batches],
+        stages: tuple[str, ...],
+        retry: Retry | None,
+        resume: Resumed | None,
+    ) -> Stream[Event]:
+        """One answer.
+
+        Raises:
+            ValueError: If it shall go on with a run.
+        """
+        if resume is not None:
+            raise ValueError("resume goes on with a run: give the tools that it ran with")
+        stream: Stream[Any] = Stream(produce(answer, stages[0]), stages=stages, of_events=True)
+        return stream if retry is None else stream.pipe(retrying(retry))

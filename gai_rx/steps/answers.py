@@ -20,7 +20,8 @@ from gai_rx.events import (
     Usage,
     trusted,
 )
-from gai_rx.steps.tool_runs import Place, ToolRuns
+from gai_rx.steps.jobs import Place
+from gai_rx.steps.tool_runs import ToolRuns
 from gai_rx.tools import Tool
 
 __all__ = ["HeardAnswer"]

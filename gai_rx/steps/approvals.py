@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from gai_rx.approving import Approval, Approve, digest_of
 from gai_rx.events import ToolCall
 from gai_rx.steps.threads import in_thread
-from gai_rx.tools import Approval, Approve, Tool, digest_of
+from gai_rx.tools import Tool
 
 __all__ = ["Approvals"]
 

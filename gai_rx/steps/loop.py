@@ -17,25 +17,26 @@ from typing import Any, TypeAlias
 from pydantic import SecretStr
 from reactivex import abc
 
+from gai_rx.approving import Approve, check_approve
 from gai_rx.errors import BudgetExceededError, GaiError, Matcher
 from gai_rx.events import Event, Finish, Start, StreamEvent, ToolCall, Usage
 from gai_rx.flow import produce
 from gai_rx.operators.retrying import retry_on
 from gai_rx.request import Message, Request, ToolCallPart, ToolResultPart
-from gai_rx.result import Result, ResultBuilder, Step
+from gai_rx.result import ResultBuilder
 from gai_rx.steps.answers import HeardAnswer
+from gai_rx.steps.resuming import Resumed, check_resumable, joined, merged, pending_calls
 from gai_rx.steps.tool_runs import ToolRuns
 from gai_rx.stopping import RunState, Stop, as_condition, no_more_tools
 from gai_rx.stream import Stream, clock, seconds
-from gai_rx.tools import Approve, Tool, check_approve
+from gai_rx.tools import Tool
 
-__all__ = ["Ask", "PrepareStep", "RunSettings", "pending_calls", "run_steps"]
+__all__ = ["Ask", "PrepareStep", "Retry", "RunSettings", "retrying", "run_steps"]
 
 MOST_STEPS = 100
 """A run that has not ended by then is stopped with `BudgetExceededError`."""
 
 _BAD_NAME = re.compile(r"[^A-Za-z0-9_-]")
-_COUNTS = tuple(name for name in Usage.model_fields if name.endswith("_tokens"))
 
 Ask: TypeAlias = Callable[[Request], AsyncGenerator[Sequence[StreamEvent], None]]
 """Makes one model call: the batches of its events, ending with `Finish`, or its error."""
@@ -47,10 +48,6 @@ PrepareStep: TypeAlias = Callable[
 
 When: TypeAlias = Matcher | type[Exception] | Callable[[Exception], bool]
 Retry: TypeAlias = When | Sequence[When]
-
-
-Resumed: TypeAlias = Result | Sequence[Result]
-"""The result of a run that stopped; several where it was resumed and has stopped again."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def run_steps(
     if settings.approve is not None:
         check_approve(settings.approve, "stream_text")
     if settings.resume is not None:
-        _check_resumable(settings.resume)
+        check_resumable(settings.resume)
     tools_by_name(request.tools)
     retry = None if settings.retry is None else retrying(settings.retry)
 
@@ -163,48 +160,6 @@ def tools_by_name(tools: Iterable[Tool]) -> dict[str, Tool]:
     return named
 
 
-def pending_calls(results: Resumed) -> tuple[ToolCall, ...]:
-    """The calls of a run's last step that nobody has answered: those that wait for approval.
-
-    Args:
-        results: A run's result, or several if it was resumed.
-
-    Example:
-        >>> call = ToolCall(id="1", name="pay")
-        >>> waiting = Result(steps=(Step(tool_calls=(call,)),), complete=True)
-        >>> [call.name for call in pending_calls(waiting)]
-        ['pay']
-    """
-    steps = _joined(results).steps
-    last = steps[-1] if steps else Step()
-    answered = {told.id for told in last.tool_results}
-    return tuple(
-        {
-            call.id: call
-            for call in reversed(last.tool_calls)
-            if not call.provider_executed and call.id not in answered and call.invalid is None
-        }.values()
-    )[::-1]
-
-
-def _check_resumable(results: Resumed) -> None:
-    result = _joined(results)
-    last = result.steps[-1] if result.steps else None
-    if not result.complete or last is None:
-        raise ValueError(
-            "a run is resumed from the Result of one that stopped; one that failed may have run "
-            "tools whose results it does not tell"
-        )
-    if last.finish_reason not in ("stop", "tool_calls"):
-        raise ValueError(
-            f"the run ended with {last.finish_reason!r}: its calls may be cut off and must not run"
-        )
-    if all(call.provider_executed for call in last.tool_calls):
-        raise ValueError(
-            "the run ended by itself and there is nothing to resume; ask anew with its messages"
-        )
-
-
 class _Run:
     """One subscription: its steps, one after the other."""
 
@@ -226,7 +181,7 @@ class _Run:
         self._began = seconds(time)
         self._kept = ResultBuilder()
         self._tools = tools_by_name(request.tools)
-        self._earlier = _joined(settings.resume)
+        self._earlier = joined(settings.resume)
         self._base = (*request.messages, *map(self._sendable, self._earlier.messages))
         self._runs = ToolRuns(
             max_parallel=settings.max_parallel,
@@ -314,11 +269,11 @@ class _Run:
 
     def _state(self) -> RunState:
         kept = self._kept.result()
-        steps = _merged((*self._earlier.steps, *kept.steps))
+        steps = merged((*self._earlier.steps, *kept.steps))
         return RunState(
             steps=steps,
             elapsed=seconds(self._time) - self._began,
-            usage=added_up(step.usage for step in steps),
+            usage=Usage.added_up(step.usage for step in steps),
             messages=(*self._base, *map(self._sendable, kept.messages)),
         )
 
@@ -338,37 +293,10 @@ class _Run:
         metadata = dict(heard.finish.metadata)
         if self._runs.undecided:
             metadata["pending_calls"] = [call.id for call in self._runs.undecided]
-        usage = added_up(step.usage for step in self._kept.result().steps)
+        usage = Usage.added_up(step.usage for step in self._kept.result().steps)
         return heard.finish.model_copy(
             update={"usage": usage, "metadata": metadata, "step": heard.number}
         )
-
-
-def _joined(results: Resumed | None) -> Result:
-    """Several results of one run, that was resumed again and again, as one."""
-    if results is None:
-        return Result()
-    parts = (results,) if isinstance(results, Result) else tuple(results)
-    if not parts:
-        raise ValueError("resume is a Result, or several in the order of their runs; got none")
-    return parts[-1].model_copy(
-        update={
-            "steps": _merged(step for part in parts for step in part.steps),
-            "messages": tuple(message for part in parts for message in part.messages),
-        }
-    )
-
-
-def _merged(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """The steps; one whose calls were answered by two runs is one step."""
-    merged: dict[int, Step] = {}
-    for step in steps:
-        before = merged.get(step.number)
-        if before is not None:
-            results = before.tool_results + step.tool_results
-            step = before.model_copy(update={"tool_results": results})
-        merged[step.number] = step
-    return tuple(merged.values())
 
 
 def _later(request: Request, number: int) -> dict[str, Any]:
@@ -381,17 +309,3 @@ def _later(request: Request, number: int) -> dict[str, Any]:
     if request.request_id:
         changed["request_id"] = f"{request.request_id}-{number}"
     return changed
-
-
-def added_up(usages: Iterable[Usage | None]) -> Usage | None:
-    """The sum of several answers' tokens; a count that no answer tells stays untold."""
-    told = [usage for usage in usages if usage is not None]
-    if not told:
-        return None
-    if len(told) == 1:
-        return told[0]
-    sums: dict[str, Any] = {}
-    for name in _COUNTS:
-        counts = [count for usage in told if (count := getattr(usage, name)) is not None]
-        sums[name] = sum(counts) if counts else None
-    return Usage(**sums)

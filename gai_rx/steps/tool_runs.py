@@ -9,70 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 from reactivex import abc
 
+from gai_rx.approving import Approve, digest_of
 from gai_rx.errors import ToolError
 from gai_rx.events import StreamEvent, ToolCall, ToolProgress, ToolResult
 from gai_rx.flow import current, start_task, to_be_ended
 from gai_rx.steps.approvals import Approvals
-from gai_rx.steps.threads import in_thread
+from gai_rx.steps.jobs import Job, Place, called
 from gai_rx.steps.tool_words import fault_of, harmless, plain, said
 from gai_rx.stream import seconds
-from gai_rx.tools import Approve, Tool, ToolContext, digest_of
+from gai_rx.tools import Tool, ToolContext
 
-__all__ = ["Place", "ToolRuns"]
+__all__ = ["ToolRuns"]
 
 _LONGEST_PROGRESS = 100_000  # bytes of JSON of one value
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in a run a call stands."""
-
-    step: int = 0
-    attempt: int = 1
-
-
-class _Job:
-    """One call from its beginning to its result."""
-
-    __slots__ = (
-        "began",
-        "call",
-        "context",
-        "digest",
-        "done",
-        "dropped",
-        "latest",
-        "place",
-        "task",
-        "timer",
-        "tool",
-    )
-
-    def __init__(
-        self, call: ToolCall, tool: Tool, place: Place, digest: str, context: ToolContext
-    ) -> None:
-        self.call = call
-        self.tool = tool
-        self.place = place
-        self.digest = digest
-        self.context = context
-        self.began = 0.0
-        self.done = False
-        self.dropped = False
-        self.latest: list[Any] = []
-        self.task: asyncio.Task[None] | None = None
-        self.timer: abc.DisposableBase | None = None
 
 
 class ToolRuns:
@@ -107,11 +65,11 @@ class ToolRuns:
         self._on_tool_error = on_tool_error
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._out: deque[tuple[_Job | None, StreamEvent]] = deque()
-        self._waiting: deque[_Job] = deque()
-        self._jobs: dict[_Job, None] = {}
+        self._out: deque[tuple[Job | None, StreamEvent]] = deque()
+        self._waiting: deque[Job] = deque()
+        self._jobs: dict[Job, None] = {}
         """Those that run, and those whose result nobody has taken."""
-        self._early: dict[str, _Job] = {}
+        self._early: dict[str, Job] = {}
         self._deciding: set[asyncio.Task[None]] = set()
         self._failed: Exception | None = None
 
@@ -177,10 +135,10 @@ class ToolRuns:
                 told += self._latest(job)
         return told
 
-    def _latest(self, job: _Job) -> list[StreamEvent]:
+    def _latest(self, job: Job) -> list[StreamEvent]:
         return [self._progress(job, job.latest.pop())] if job.latest else []
 
-    def _drop(self, job: _Job) -> None:
+    def _drop(self, job: Job) -> None:
         job.dropped = True
         self._end(job)
         self._jobs.pop(job, None)
@@ -188,7 +146,7 @@ class ToolRuns:
     # From a call to a job.
 
     def _admit(
-        self, call: ToolCall, tools: Mapping[str, Tool], place: Place, early: _Job | None
+        self, call: ToolCall, tools: Mapping[str, Tool], place: Place, early: Job | None
     ) -> None:
         if early is not None:
             if (early.call.name, early.call.arguments) == (call.name, call.arguments):
@@ -210,7 +168,7 @@ class ToolRuns:
         else:
             self._waiting.append(job)
 
-    def _job(self, call: ToolCall, tool: Tool, place: Place, digest: str) -> _Job:
+    def _job(self, call: ToolCall, tool: Tool, place: Place, digest: str) -> Job:
         identity = repr((self._key, place.step, call.id, call.name, digest))
         context = ToolContext(
             call.id,
@@ -220,10 +178,10 @@ class ToolRuns:
             idempotency_key=hashlib.sha256(identity.encode()).hexdigest()[:32],
             report=lambda value: self._report(job, value),
         )
-        job = _Job(call, tool, place, digest, context)
+        job = Job(call, tool, place, digest, context)
         return job
 
-    async def _decide(self, job: _Job) -> None:
+    async def _decide(self, job: Job) -> None:
         current.set(None)
         try:
             decision = await self.approvals.decide(job.call, job.tool)
@@ -250,7 +208,7 @@ class ToolRuns:
 
     # Running.
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Job) -> None:
         self._jobs[job] = None
         self._out.append((job, self._progress(job, None)))
         job.began = seconds(self._clock)
@@ -258,14 +216,14 @@ class ToolRuns:
         if job.tool.timeout is not None:
             job.timer = self._clock.schedule_relative(job.tool.timeout, lambda *_: self._late(job))
 
-    async def _work(self, job: _Job) -> None:
+    async def _work(self, job: Job) -> None:
         current.set(None)  # what a tool subscribes to must not hold this run
         try:
             if digest_of(job.call.arguments) != job.digest:
                 raise ToolError("the arguments were changed after they had been checked")
             arguments = job.tool.validate(job.call.arguments)
             arguments.update((name, job.context) for name in job.tool.contexts)
-            result = plain(await _called(job.tool, arguments), job.tool)
+            result = plain(await called(job.tool, arguments), job.tool)
         except asyncio.CancelledError:
             if to_be_ended():
                 raise
@@ -277,7 +235,7 @@ class ToolRuns:
         else:
             self._finish(job, result)
 
-    def _raised(self, job: _Job, error: BaseException) -> None:
+    def _raised(self, job: Job, error: BaseException) -> None:
         if job.done:
             return
         if self._on_tool_error is not None:
@@ -287,12 +245,12 @@ class ToolRuns:
                 self._fail(raised)
         self._finish(job, error=self._cleaned(said(error)))
 
-    def _late(self, job: _Job) -> None:
+    def _late(self, job: Job) -> None:
         limit = job.tool.timeout
         self._finish(job, error=f"the tool did not end within {limit:g} s")
         self._end(job)
 
-    def _finish(self, job: _Job, result: Any = None, *, error: str | None = None) -> None:
+    def _finish(self, job: Job, result: Any = None, *, error: str | None = None) -> None:
         if job.done:
             return
         job.done = True
@@ -302,7 +260,7 @@ class ToolRuns:
         self._out += [(job, event) for event in self._latest(job)]
         self._tell(job, job.call, job.place, result, error, took)
 
-    def _end(self, job: _Job) -> None:
+    def _end(self, job: Job) -> None:
         job.done = True
         job.context.cancel()
         if job.timer is not None:
@@ -314,7 +272,7 @@ class ToolRuns:
 
     def _tell(
         self,
-        job: _Job | None,
+        job: Job | None,
         call: ToolCall,
         place: Place,
         result: Any = None,
@@ -333,13 +291,13 @@ class ToolRuns:
         self._out.append((job, told))
         self._changed.set()
 
-    def _progress(self, job: _Job, value: Any) -> ToolProgress:
+    def _progress(self, job: Job, value: Any) -> ToolProgress:
         call, place = job.call, job.place
         return ToolProgress(
             id=call.id, name=call.name, value=value, step=place.step, attempt=place.attempt
         )
 
-    def _report(self, job: _Job, value: Any) -> None:
+    def _report(self, job: Job, value: Any) -> None:
         """Take a tool's word from whatever thread; the latest one replaces what nobody took."""
         told = to_json(value, inf_nan_mode="null", bytes_mode="base64")
         if len(told) > _LONGEST_PROGRESS:
@@ -352,14 +310,3 @@ class ToolRuns:
 
     def _cleaned(self, text: str) -> str:
         return harmless(text, self._secrets)
-
-
-async def _called(tool: Tool, arguments: Mapping[str, Any]) -> Any:
-    function = tool.function
-    assert function is not None
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - of an object that has one
-    ):
-        return await function(**arguments)
-    result = await in_thread(lambda: function(**arguments), f"gai_rx tool {tool.name}")
-    return await result if inspect.isawaitable(result) else result

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
+from gai_rx.approving import digest_of
 from gai_rx.errors import ToolError
 from gai_rx.events import ToolCall
 from gai_rx.refusals import one_line
-from gai_rx.tools import Tool, digest_of
+from gai_rx.tools import Tool
 
 __all__ = ["fault_of", "harmless", "plain", "said"]
 

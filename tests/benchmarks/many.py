@@ -1,15 +1,19 @@
 """Memory of an open stream, beside aiohttp reading the same: `python -m tests.benchmarks.many`.
 
 1,000 and 5,000 streams, all open at once and each waiting for its next delta; every client in a
-process of its own. The figure is the growth of its resident memory for each stream.
+process of its own. The figure is the growth of its resident memory for each stream: once where they
+were opened a thousand a second, which is what open streams take, and once where all were asked for
+in one moment, which is what so many requests take on their way.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from tests.many_server import raise_file_limit
@@ -21,15 +25,16 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-async def _aiohttp(url: str, streams: int) -> float:
+async def _aiohttp(url: str, streams: int, pace: float) -> float:
     import aiohttp
 
     body = json.dumps({"model": "m", "stream": True, "messages": [{"content": "a b"}]}).encode()
     opened = 0
     peak = 0
 
-    async def read(session: aiohttp.ClientSession) -> None:
+    async def read(session: aiohttp.ClientSession, wait: float) -> None:
         nonlocal opened, peak
+        await asyncio.sleep(wait)
         async with session.post(f"{url}/v1/chat/completions", data=body) as response:
             await response.content.readany()
             opened += 1
@@ -42,18 +47,27 @@ async def _aiohttp(url: str, streams: int) -> float:
     async with aiohttp.ClientSession(connector=connector) as session:
         gc.collect()
         before = _resident()
-        await asyncio.gather(*(read(session) for _ in range(streams)))
+        await asyncio.gather(*(read(session, n * pace) for n in range(streams)))
     return (peak - before) / streams
 
 
-async def _gai_rx(url: str, streams: int) -> float:
-    from gai_rx import TextDelta, connect, multiplex
+async def _gai_rx(url: str, streams: int, pace: float) -> float:
+    from gai_rx import ConnectionFailedError, Stream, TextDelta, connect
+    from gai_rx.operators import flat_map
 
-    model = connect("openai_chat:m", base_url=f"{url}/v1", api_key="x")
-    stream = model.stream_text("a b")
+    with contextlib.suppress(ConnectionFailedError):  # a first request imports what requests need
+        await connect("openai_chat:m", base_url="http://127.0.0.1:9", api_key="x").text("a b")
+    stream = connect("openai_chat:m", base_url=f"{url}/v1", api_key="x").stream_text("a b")
+
+    async def one_by_one() -> AsyncGenerator[int, None]:
+        for n in range(streams):
+            yield n
+            await asyncio.sleep(pace)
+
     gc.collect()
     before, begun, peak = _resident(), 0, 0
-    async for event in multiplex(*[stream] * streams):
+    asked = Stream.from_iterable(one_by_one())
+    async for event in asked.pipe(flat_map(lambda _: stream, concurrency=streams)):
         if begun < streams and isinstance(event, TextDelta):
             begun += 1
             if begun == streams:
@@ -61,7 +75,7 @@ async def _gai_rx(url: str, streams: int) -> float:
     return (peak - before) / streams
 
 
-def _measure(client: str, streams: int) -> float:
+def _measure(client: str, streams: int, pace: float) -> float:
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.many_server", str(streams)],
         stdout=subprocess.PIPE,
@@ -71,7 +85,8 @@ def _measure(client: str, streams: int) -> float:
     try:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
-        command = [sys.executable, "-m", "tests.benchmarks.many", client, url, str(streams)]
+        command = [sys.executable, "-m", "tests.benchmarks.many", client, url]
+        command += [str(streams), str(pace)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=_ROOT)
         return float(done.stdout)
     finally:
@@ -86,14 +101,15 @@ def main() -> None:
     given = parser.parse_args().client
     if given:
         raise_file_limit()
-        client, url, streams = given
+        client, url, streams, pace = given
         run = {"aiohttp": _aiohttp, "gai_rx": _gai_rx}[client]
-        print(asyncio.run(run(url, int(streams))))
+        print(asyncio.run(run(url, int(streams), float(pace))))
         return
-    print("KiB for each open stream      aiohttp    gai_rx, multiplexed")
+    print("KiB for each open stream          aiohttp     gai_rx, in flat_map")
     for streams in (1_000, 5_000):
-        floor, ours = (_measure(client, streams) / 1024 for client in ("aiohttp", "gai_rx"))
-        print(f"{streams:,} streams{floor:24.1f}{ours:11.1f}")
+        for pace, opened in ((0.001, "one by one"), (0.0, "at once")):
+            floor, ours = (_measure(c, streams, pace) / 1024 for c in ("aiohttp", "gai_rx"))
+            print(f"{streams:,} streams, {opened:<11}{floor:12.1f}{ours:11.1f}")
 
 
 if __name__ == "__main__":
