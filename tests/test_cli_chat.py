@@ -419,6 +419,8 @@ class Keyboard:
         os.write(self._ours, line.encode() + b"\n")
 
     def press_ctrl_c(self) -> None:
+        # No person is as quick: between writing a prompt and reading, Python hears no signal.
+        time.sleep(0.3)
         self.process.send_signal(signal.SIGINT)
 
     def press_ctrl_d(self) -> None:
