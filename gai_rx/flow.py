@@ -8,8 +8,8 @@ RxPY pushes: `on_next` is a chain of plain calls from the producer to the last s
 3. The producer waits for the gates that hang on its pressure before it reads on. A producer that
    reads from a socket stops reading, and the provider's write blocks.
 
-A gate depends on what lies below it only, never on its own producer: waiting can not go round in
-a circle.
+A gate depends on what lies below it only. Where what lies below is fed back to what lies above,
+nobody is made to wait for a gate that waits for himself: waiting can not go round in a circle.
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Open or closed; who emitted into a full buffer waits for it to open."""
+    """Open or closed; who emitted into a full buffer waits for it to open.
 
-    __slots__ = ("_waiters", "closed", "name")
+    Attributes:
+        reader: The pressure of who will open it; None if that is nobody who can be held.
+    """
+
+    __slots__ = ("_waiters", "closed", "name", "reader")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.closed = False
+        self.reader: Pressure | None = None
         self._waiters: list[Callable[[], object]] = []  # a deque takes 700 bytes more
 
     def close(self) -> None:
@@ -62,6 +67,19 @@ class Gate:
         waiters, self._waiters = self._waiters, []
         for go_on in waiters:
             go_on()
+
+    def waits_for(self, producer: Pressure) -> bool:
+        """Whether it opens only when this producer goes on, directly or by way of other gates."""
+        seen = set[Pressure]()
+        readers = [self.reader]
+        while readers:
+            reader = readers.pop()
+            if reader is producer:
+                return True
+            if reader is not None and reader not in seen:
+                seen.add(reader)
+                readers += [gate.reader for gate in reader.gates if gate.closed]
+        return False
 
     def when_open(self, go_on: Callable[[], object]) -> None:
         """Call `go_on` once, when the gate opens; for who can not wait."""
@@ -94,8 +112,8 @@ class Pressure:
         self.stopped = False
 
     def hold(self, gate: Gate) -> None:
-        """Make the producer wait for this gate."""
-        if gate not in self.gates:
+        """Make the producer wait for this gate, unless the gate waits for the producer."""
+        if gate not in self.gates and not gate.waits_for(self):
             self.gates.append(gate)
 
     def stop(self) -> None:
@@ -170,12 +188,9 @@ class Buffer(Generic[T]):
     A producer that has no pressure (a Subject, another library's timer) can not be held, nor can
     the task that empties the buffer itself, when it is fed back what it emits. They get the room of
     `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so.
-
-    Attributes:
-        reader: The pressure of the task that empties it.
     """
 
-    __slots__ = ("_limit", "_low", "_thread", "gate", "items", "reader", "size")
+    __slots__ = ("_limit", "_low", "_thread", "gate", "items", "size")
 
     def __init__(self, size: int, name: str) -> None:
         if size < 1:
@@ -183,10 +198,18 @@ class Buffer(Generic[T]):
         self.size = size
         self.items: deque[T] = deque()
         self.gate = Gate(name)
-        self.reader: Pressure | None = None
         self._low = size // 2
         self._limit = 4 * size + 64
         self._thread = get_ident()
+
+    @property
+    def reader(self) -> Pressure | None:
+        """The pressure of the task that empties it."""
+        return self.gate.reader
+
+    @reader.setter
+    def reader(self, pressure: Pressure | None) -> None:
+        self.gate.reader = pressure
 
     def push(self, item: T) -> None:
         """Add an item; when that fills the buffer the producer is held.
@@ -199,16 +222,20 @@ class Buffer(Generic[T]):
         items = self.items
         items.append(item)
         if len(items) >= self.size:
-            self.gate.close()
-            pressure = current.get()
-            if pressure is not None and pressure is not self.reader:
-                pressure.hold(self.gate)
+            self.hold_producer()
             if len(items) > self._limit:
                 items.clear()
                 raise BackpressureError(
                     f"{self.gate.name}: {self._limit + 1} items wait where {self.size} may; the "
                     "producer above can not be slowed down: drop, batch or sample before this place"
                 )
+
+    def hold_producer(self) -> None:
+        """Close the gate, and let whoever emits right now wait for it."""
+        self.gate.close()
+        pressure = current.get()
+        if pressure is not None:
+            pressure.hold(self.gate)
 
     def check_thread(self) -> None:
         """Refuse another thread than the one that subscribed.

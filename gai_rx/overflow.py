@@ -23,7 +23,7 @@ from gai_rx.events import (
     ToolCallDelta,
     ToolProgress,
 )
-from gai_rx.flow import Buffer, current
+from gai_rx.flow import Buffer
 
 __all__ = ["Overflow", "Policy", "check_policy", "make_policy", "may_drop"]
 
@@ -238,10 +238,7 @@ class _Conflate(Policy[T]):
                 self._loose += 1
                 buffer.push(item)
         if self._pending >= PENDING:
-            buffer.gate.close()
-            pressure = current.get()
-            if pressure is not None and pressure is not buffer.reader:
-                pressure.hold(buffer.gate)
+            buffer.hold_producer()
 
     def take(self) -> T:
         buffer = self.buffer

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.disposable import CompositeDisposable
 
 from gai_rx.errors import ObjectInvalidError
 from gai_rx.events import Finish, ObjectDelta, Start, TextDelta
+from gai_rx.operators._outlet import Outlet
 from gai_rx.stream import Operator, lift
 
 __all__ = ["Documents", "Reader", "reading"]
@@ -153,55 +155,44 @@ def reading(
         observer: abc.ObserverBase[Any],
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        reading = _Reading(Documents(make), observer, passes)
-        upstream = source.subscribe(
-            reading.on_next, observer.on_error, reading.on_completed, scheduler=scheduler
-        )
-        return CompositeDisposable(Disposable(reading.stop), upstream)
+        reading = _Reading(Documents(make), Outlet(observer, stage), passes)
+        return reading.subscribe(source, scheduler)
 
     return lift(stage, subscribe, keeps_events=passes)
-
-
-_OVER: Any = object()
 
 
 class _Reading:
     """One subscription."""
 
-    def __init__(self, documents: Documents, observer: abc.ObserverBase[Any], passes: bool) -> None:
+    def __init__(self, documents: Documents, outlet: Outlet[Any], passes: bool) -> None:
         self._documents = documents
-        self._observer = observer
+        self._outlet = outlet
         self._passes = passes
-        self._stopped = False
 
-    def on_next(self, item: Any) -> None:
-        if self._emit(self._documents.take(item)) and self._passes:
-            self._observer.on_next(item)
+    def subscribe(
+        self, source: Observable[Any], scheduler: abc.SchedulerBase | None
+    ) -> abc.DisposableBase:
+        upstream = source.subscribe(self._on_next, self._end, self._end, scheduler=scheduler)
+        return CompositeDisposable(self._outlet, upstream)
 
-    def on_completed(self) -> None:
-        try:
-            whole = self._emit(self._documents.end())
-        except Exception as error:  # the subscriber's: above, all have said their last
-            self._observer.on_error(error)
-        else:
-            if whole:
-                self._observer.on_completed()
+    def _on_next(self, item: Any) -> None:
+        outlet = self._outlet
+        if outlet.busy:
+            outlet.send(self._made(item))
+        elif made := self._documents.take(item):
+            outlet.send(chain(made, (item,)) if self._passes else made)
+        elif self._passes:
+            outlet.send_one(item)
 
-    def stop(self) -> None:
-        """Make nothing more, though half of an item's things may be made."""
-        self._stopped = True
+    def _made(self, item: Any) -> Iterator[Any]:
+        """What an item brings, when it is its turn: until then the document is not read on."""
+        yield from self._documents.take(item)
+        if self._passes:
+            yield item
 
-    def _emit(self, made: Iterable[Any]) -> bool:
-        """Emit each thing as it is made; whether all went well."""
-        things = iter(made)
-        while not self._stopped:
-            try:
-                thing = next(things, _OVER)
-            except Exception as error:  # of a document, or of a function of the user
-                self._stopped = True
-                self._observer.on_error(error)
-                break
-            if thing is _OVER:
-                return True
-            self._observer.on_next(thing)
-        return False
+    def _end(self, error: Exception | None = None) -> None:
+        self._outlet.end(() if error else self._last(), error)
+
+    def _last(self) -> Iterator[Any]:
+        """What the end brings, once all that waits has been read."""
+        yield from self._documents.end()

@@ -8,6 +8,7 @@ from typing import Any
 from reactivex import Observable, abc
 
 from gai_rx.events import ReasoningDelta, Start, StreamEvent, TextDelta
+from gai_rx.operators._outlet import finish
 from gai_rx.result import Result, ResultBuilder
 from gai_rx.stream import Operator, lift
 
@@ -106,12 +107,7 @@ def collect() -> Operator[object, Result]:
         builder = ResultBuilder()
 
         def on_completed() -> None:
-            try:
-                observer.on_next(builder.result())
-            except Exception as error:  # the subscriber's: above, all have said their last
-                observer.on_error(error)
-            else:
-                observer.on_completed()
+            finish(observer, map(ResultBuilder.result, [builder]))
 
         return source.subscribe(builder.add, observer.on_error, on_completed, scheduler=scheduler)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from gai_rx.events import Finish, Start, TextDelta
-from gai_rx.flow import TimerPressure
+from gai_rx.operators._outlet import Outlet
 from gai_rx.stream import Operator, Stream, clock, lift
 
 __all__ = ["batch", "batch_text"]
@@ -51,15 +51,17 @@ def batch(
         [['a', 'b'], ['c']]
     """
     limits = _Limits("batch", count=count, seconds=seconds, chars=chars, size_bytes=size_bytes)
+    shown = f"batch({limits})"
 
     def subscribe(
         source: Observable[T],
         observer: abc.ObserverBase[list[T]],
         given: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
-        return _Lists(_Emitter(observer, limits, scheduler, given, list)).subscribe(source, given)
+        outlet = Outlet(observer, shown)
+        return _Lists(_Emitter(outlet, limits, scheduler, given, list)).subscribe(source, given)
 
-    return lift(f"batch({limits})", subscribe)
+    return lift(shown, subscribe)
 
 
 def batch_text(
@@ -96,15 +98,15 @@ def batch_text(
         ['Once upon ', 'a time']
     """
     limits = _Limits("batch_text", chars=chars, seconds=seconds)
+    shown = f"batch_text({limits})"
 
     def subscribe(
         source: Observable[Any], observer: abc.ObserverBase[str], given: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        return _Texts(_Emitter(observer, limits, scheduler, given, _joined)).subscribe(
-            source, given
-        )
+        outlet = Outlet(observer, shown)
+        return _Texts(_Emitter(outlet, limits, scheduler, given, _joined)).subscribe(source, given)
 
-    return lift(f"batch_text({limits})", subscribe)
+    return lift(shown, subscribe)
 
 
 class _Limits:
@@ -155,33 +157,28 @@ class _Emitter:
 
     def __init__(
         self,
-        observer: abc.ObserverBase[Any],
+        outlet: Outlet[Any],
         limits: _Limits,
         own: abc.SchedulerBase | None,
         given: abc.SchedulerBase | None,
         make: Callable[[list[Any]], Any],
     ) -> None:
-        self.observer = observer
+        self.outlet = outlet
         self.limits = limits
         self.timers = CompositeDisposable()
-        self.pressure = TimerPressure()
+        self.make = make
         self._own, self._given = own, given
-        self._make = make
 
     def emit(self, items: list[Any]) -> None:
-        self.observer.on_next(self._make(items))
+        self.outlet.send_one(self.make(items))
 
-    def after(self, action: Callable[[], None]) -> abc.DisposableBase:
-        """Call what emits when the time is up; the next item from above feels the gates it meets.
-
-        An error is the subscriber's: a producer would hand it back too.
-        """
+    def emit_later(self, take: Callable[[], list[Any]]) -> abc.DisposableBase:
+        """Emit what a list has when its time is up."""
 
         def on_timer(*_: Any) -> None:
-            try:
-                self.pressure.emit(action)
-            except Exception as error:
-                self.observer.on_error(error)
+            full = take()
+            if full:
+                self.outlet.send_due([self.make(full)], self.timers.length)
 
         assert self.limits.seconds is not None
         return clock(self._own, self._given).schedule_relative(self.limits.seconds, on_timer)
@@ -205,11 +202,11 @@ class _List:
         if len(items) == limits.count or (limits.weighs and self._is_heavy(item)):
             self.flush()
         elif len(items) == 1 and limits.seconds is not None:
-            self._timer.disposable = self._emitter.after(self.flush)
+            self._timer.disposable = self._emitter.emit_later(self.take)
 
     def flush(self) -> None:
         """Send the list on, if anything is in it."""
-        full = self._empty()
+        full = self.take()
         if full:
             self._emitter.emit(full)
 
@@ -219,14 +216,15 @@ class _List:
         if kept:
             self._items, self._chars = kept, len(_joined(kept))
         else:
-            self._empty()
+            self.take()
 
     def close(self) -> None:
         """Send on what there is; nothing more will come."""
         self.flush()
         self._emitter.timers.remove(self._timer)
 
-    def _empty(self) -> list[Any]:
+    def take(self) -> list[Any]:
+        """Take all out, and stop the time."""
         if self._items and self._limits.seconds is not None:
             self._timer.disposable = Disposable()
         full, self._items = self._items, []
@@ -252,32 +250,29 @@ class _Batching:
 
     def __init__(self, emitter: _Emitter) -> None:
         self._emitter = emitter
+        self._outlet = emitter.outlet
 
     def subscribe(
         self, source: Observable[Any], given: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        upstream = source.subscribe(
-            self._on_next, self._on_error, self._on_completed, scheduler=given
-        )
-        return CompositeDisposable(upstream, self._emitter.timers)
+        upstream = source.subscribe(self._on_next, self._end, self._end, scheduler=given)
+        return CompositeDisposable(upstream, self._outlet, self._emitter.timers)
 
     def _on_next(self, item: Any) -> None:
         raise NotImplementedError
 
-    def _flush(self) -> None:
+    def _lists(self) -> Iterable[_List]:
         raise NotImplementedError
 
-    def _on_error(self, error: Exception) -> None:
-        self._flush()
-        self._emitter.observer.on_error(error)
+    def _end(self, error: Exception | None = None) -> None:
+        self._outlet.end(self._last(), error)
 
-    def _on_completed(self) -> None:
-        try:
-            self._flush()
-        except Exception as error:  # the subscriber's: above, all have said their last
-            self._emitter.observer.on_error(error)
-        else:
-            self._emitter.observer.on_completed()
+    def _last(self) -> Iterator[Any]:
+        """The last batches: of many streams there may be as many."""
+        for gathered in self._lists():
+            full = gathered.take()
+            if full:
+                yield self._emitter.make(full)
 
 
 class _Lists(_Batching):
@@ -288,14 +283,15 @@ class _Lists(_Batching):
         self._list = _List(emitter)
 
     def _on_next(self, item: Any) -> None:
-        if self._emitter.pressure.gates:
-            self._emitter.pressure.hand_over()
+        outlet = self._outlet
+        if outlet.busy or outlet.gates:
+            outlet.hold_producer()
         if isinstance(item, Start) and item.attempt > 1:
             self._list.flush()
         self._list.add(item)
 
-    def _flush(self) -> None:
-        self._list.flush()
+    def _lists(self) -> Iterable[_List]:
+        return (self._list,)
 
 
 class _Texts(_Batching):
@@ -303,11 +299,12 @@ class _Texts(_Batching):
 
     def __init__(self, emitter: _Emitter) -> None:
         super().__init__(emitter)
-        self._lists: dict[str, _List] = {}
+        self._by_stream: dict[str, _List] = {}
 
     def _on_next(self, item: Any) -> None:
-        if self._emitter.pressure.gates:
-            self._emitter.pressure.hand_over()
+        outlet = self._outlet
+        if outlet.busy or outlet.gates:
+            outlet.hold_producer()
         if isinstance(item, str):
             self._of("").add(item)
         elif isinstance(item, TextDelta):
@@ -315,16 +312,15 @@ class _Texts(_Batching):
                 self._of(item.stream_id).add(item)
         elif isinstance(item, Finish):
             self._of(item.stream_id).close()
-            del self._lists[item.stream_id]
+            del self._by_stream[item.stream_id]
         elif isinstance(item, Start) and item.attempt > 1:
             self._of(item.stream_id).drop(item.step)
 
     def _of(self, stream_id: str) -> _List:
-        found = self._lists.get(stream_id)
+        found = self._by_stream.get(stream_id)
         if found is None:
-            found = self._lists[stream_id] = _List(self._emitter)
+            found = self._by_stream[stream_id] = _List(self._emitter)
         return found
 
-    def _flush(self) -> None:
-        for gathered in list(self._lists.values()):
-            gathered.flush()
+    def _lists(self) -> Iterable[_List]:
+        return self._by_stream.values()

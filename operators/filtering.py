@@ -89,8 +89,9 @@ def choice(n: int) -> Callable[[Observable[T]], Stream[T]]:
                 if values["choice"] != n:
                     return
                 if n:
-                    fields = event.__pydantic_fields_set__
-                    event = trusted(kind, {**values, "choice": 0}, fields)
+                    values = values.copy()
+                    values["choice"] = 0
+                    event = trusted(kind, values, event.__pydantic_fields_set__)
             emit(event)
 
         return on_next

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from reactivex import Observable, abc
 
+from gai_rx.operators._probes import Nested, Probe, Stage
 from gai_rx.stream import Stream
 
 __all__ = ["Meter", "StageReport", "meter"]
@@ -63,8 +64,8 @@ class Meter(Generic[A, B]):
 
     def __init__(self, operators: tuple[Callable[[Any], Any], ...]) -> None:
         self._operators = operators
-        self._stages: tuple[_Stage, ...] = tuple(_Stage(_name_of(o)) for o in operators)
-        self._nested = _Nested()
+        self._stages: tuple[Stage, ...] = tuple(Stage(_name_of(o)) for o in operators)
+        self._nested = Nested()
 
     def __call__(self, source: Observable[A]) -> Stream[B]:
         """Apply the operators, with a probe at each border."""
@@ -83,7 +84,7 @@ class Meter(Generic[A, B]):
     def stages(self) -> tuple[StageReport, ...]:
         """A report for each operator, from the top down."""
         now = perf_counter()
-        return tuple(stage.report(now) for stage in self._stages)
+        return tuple(_report(stage, now) for stage in self._stages)
 
     def reset(self) -> None:
         """Begin to count anew."""
@@ -107,13 +108,13 @@ class Meter(Generic[A, B]):
     def __repr__(self) -> str:
         return f"meter({', '.join(stage.name for stage in self._stages)})"
 
-    def _probed(self, source: Stream[Any], above: _Stage | None, below: _Stage | None) -> Any:
+    def _probed(self, source: Stream[Any], above: Stage | None, below: Stage | None) -> Any:
         """The stream as it is, with someone at the border between two operators."""
 
         def subscribe(
             observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            probe = _Probe(observer, self._nested, above, below)
+            probe = Probe(observer, self._nested, above, below)
             return source.subscribe(
                 probe.on_next, probe.on_error, probe.on_completed, scheduler=scheduler
             )
@@ -195,139 +196,28 @@ def meter(*operators: Callable[[Any], Any]) -> Meter[Any, Any]:
     return Meter(operators)
 
 
-class _Nested:
-    """The time of the probes' calls within the call that is on its way."""
-
-    __slots__ = ("seconds",)
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-
-class _Stage:
-    """What one operator has done; the probes above and below it write here."""
-
-    __slots__ = (
-        "busy",
-        "errors_in",
-        "errors_out",
-        "errors_passed",
-        "items_in",
-        "items_out",
-        "last_error",
-        "name",
-        "times_in",
-        "times_out",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.last_error = 0  # its identity: the error itself would hold what it came from
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was counted."""
-        self.items_in = self.items_out = 0
-        self.errors_in = self.errors_out = self.errors_passed = 0
-        self.busy = 0.0
-        self.times_in = self.times_out = 0.0  # sums of the moments at which items came and went
-
-    def takes_error(self, error: Exception) -> None:
-        """An error comes in from above."""
-        self.errors_in += 1
-        self.last_error = id(error)
-
-    def gives_error(self, error: Exception) -> None:
-        """An error goes out: its own, or the one that came in."""
-        self.errors_out += 1
-        if id(error) == self.last_error:
-            self.errors_passed += 1
-        self.last_error = 0
-
-    def report(self, now: float) -> StageReport:
-        """What has been done so far."""
-        inside = self.items_in - self.items_out
-        one_for_one = self.name.partition("(")[0] in _ONE_FOR_ONE and "overflow=" not in self.name
-        latency = None
-        if self.items_in and (one_for_one or not inside):
-            # Waits add up to what the sums differ by, in whichever order the items come out.
-            latency = (self.times_out - self.times_in + inside * now) / self.items_in
-        return StageReport(
-            name=self.name,
-            items_in=self.items_in,
-            items_out=self.items_out,
-            errors=self.errors_out - self.errors_passed,
-            handled=self.errors_in - self.errors_passed,
-            busy=self.busy,
-            latency=latency,
-            waiting=inside if one_for_one else None,
-        )
-
-
 _ONE_FOR_ONE = frozenset({"limit_rate", "map_async", "relay", "stage"})
 """Operators that queue, and give one item for each that they take."""
 
 
-class _Probe:
-    """At the border between two operators, for one subscription."""
-
-    __slots__ = ("_above", "_below", "_emit", "_nested", "_observer")
-
-    def __init__(
-        self,
-        observer: abc.ObserverBase[Any],
-        nested: _Nested,
-        above: _Stage | None,
-        below: _Stage | None,
-    ) -> None:
-        self._observer = observer
-        self._emit = observer.on_next
-        self._nested = nested
-        self._above = above
-        self._below = below
-
-    def on_next(self, item: Any) -> None:
-        """Count an item, and time what lies below."""
-        nested, above, below = self._nested, self._above, self._below
-        before, nested.seconds = nested.seconds, 0.0
-        begun = perf_counter()
-        if above is not None:
-            above.items_out += 1
-            above.times_out += begun
-        if below is not None:
-            below.items_in += 1
-            below.times_in += begun
-        try:
-            self._emit(item)
-        finally:
-            taken = perf_counter() - begun
-            if below is not None:
-                below.busy += taken - nested.seconds
-            nested.seconds = before + taken
-
-    def on_error(self, error: Exception) -> None:
-        """Count an error at whom it comes from and whom it goes to."""
-        if self._above is not None:
-            self._above.gives_error(error)
-        if self._below is not None:
-            self._below.takes_error(error)
-        self._timed(lambda: self._observer.on_error(error))
-
-    def on_completed(self) -> None:
-        """Time what the end brings about."""
-        self._timed(self._observer.on_completed)
-
-    def _timed(self, go: Callable[[], None]) -> None:
-        nested, below = self._nested, self._below
-        before, nested.seconds = nested.seconds, 0.0
-        begun = perf_counter()
-        try:
-            go()
-        finally:
-            taken = perf_counter() - begun
-            if below is not None:
-                below.busy += taken - nested.seconds
-            nested.seconds = before + taken
+def _report(stage: Stage, now: float) -> StageReport:
+    """What has been done so far."""
+    inside = stage.items_in - stage.items_out
+    one_for_one = stage.name.partition("(")[0] in _ONE_FOR_ONE and "overflow=" not in stage.name
+    latency = None
+    if stage.items_in and (one_for_one or not inside):
+        # Waits add up to what the sums differ by, in whichever order the items come out.
+        latency = (stage.times_out - stage.times_in + inside * now) / stage.items_in
+    return StageReport(
+        name=stage.name,
+        items_in=stage.items_in,
+        items_out=stage.items_out,
+        errors=stage.errors_out - stage.errors_passed,
+        handled=stage.errors_in - stage.errors_passed,
+        busy=stage.busy,
+        latency=latency,
+        waiting=inside if one_for_one else None,
+    )
 
 
 def _name_of(operator: Callable[[Any], Any]) -> str:

@@ -79,7 +79,7 @@ class _Pacing(abc.DisposableBase, Generic[T]):
         self._next = float("-inf")
         self._waits = self._ended = self._over = False
         self._error: Exception | None = None
-        self._pressure = TimerPressure()
+        self._pressure = waiting.reader = TimerPressure()
         self._timer = SerialDisposable()
         self._upstream = SingleAssignmentDisposable()
 
@@ -110,8 +110,6 @@ class _Pacing(abc.DisposableBase, Generic[T]):
             self._waiting.push(item)
         except BackpressureError as error:
             self._end(error)
-        if self._waiting.gate in self._pressure.gates:
-            self._pressure.gates.remove(self._waiting.gate)  # it came from below, by way of us
         self._wait()
 
     def _end(self, error: Exception | None = None) -> None:

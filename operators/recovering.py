@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-import reactivex as rx
 from reactivex import Observable, abc
 from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 
 from gai_rx.errors import GaiError
 from gai_rx.events import Error
 from gai_rx.operators._attempts import Below, When, check_when, kind_of, shown, wants
+from gai_rx.operators._outlet import Outlet
 from gai_rx.stream import Operator, Stream, lift
 
 __all__ = ["as_event", "errors_as_events", "recover"]
@@ -49,14 +49,14 @@ def recover(*when: When, with_: Instead[T]) -> Callable[[Observable[T]], Stream[
     """
     check_when("recover", when)
     if not callable(with_):
-        _stream(with_)  # a wrong one fails here, not at the first failure
+        _checked(with_)  # a wrong one fails here, not at the first failure
     if isinstance(with_, Iterator):
         raise TypeError("with_ takes a list, not an iterator, which would serve one stream only")
 
-    def instead(error: Exception) -> Observable[T] | None:
+    def instead(error: Exception) -> Observable[T] | Sequence[T] | None:
         if not any(wants(w, error) for w in when):
             return None
-        return _stream(with_(error) if callable(with_) else with_)
+        return _checked(with_(error) if callable(with_) else with_)
 
     operator: Operator[Any, Any] = _replacing(f"recover({shown(when)})", instead)
     return operator
@@ -89,9 +89,8 @@ def errors_as_events(*when: When) -> Callable[[Observable[T]], Stream[T | Error]
     matchers = when or (GaiError,)
     check_when("errors_as_events", matchers)
 
-    def instead(error: Exception) -> Observable[Any] | None:
-        meant = any(wants(w, error) for w in matchers)
-        return _stream([as_event(error)]) if meant else None
+    def instead(error: Exception) -> Sequence[Any] | None:
+        return [as_event(error)] if any(wants(w, error) for w in matchers) else None
 
     operator: Operator[Any, Any] = _replacing(f"errors_as_events({shown(when)})", instead)
     return operator
@@ -118,11 +117,11 @@ _TOLD = ("provider", "model", "status", "request_id", "retry_after", "retryable"
 
 
 _AT_ONCE = 64
-"""Items for which every buffer below has room, whoever emits them."""
+"""Items that are emitted without a task of their own."""
 
 
-def _stream(given: Any) -> Observable[Any]:
-    """A stream of what shall come instead.
+def _checked(given: Any) -> Observable[Any] | Sequence[Any]:
+    """What shall come instead.
 
     Raises:
         TypeError: If it is neither a stream nor items.
@@ -134,12 +133,12 @@ def _stream(given: Any) -> Observable[Any]:
     if not isinstance(given, Iterable) or hasattr(given, "model_fields_set"):
         raise TypeError(f"with_ is a stream, a list of items or a function, got {given!r}")
     if isinstance(given, Sequence) and len(given) <= _AT_ONCE:
-        return rx.from_iterable(given)
-    return Stream.from_iterable(given)  # which a slow subscriber holds
+        return given
+    return Stream.from_iterable(given)  # which lets the loop's other tasks have their turn
 
 
 def _replacing(
-    stage: str, instead: Callable[[Exception], Observable[Any] | None]
+    stage: str, instead: Callable[[Exception], Observable[Any] | Sequence[Any] | None]
 ) -> Operator[Any, Any]:
     """Another stream in the place of an error, where there is one for it."""
 
@@ -157,6 +156,11 @@ def _replacing(
                     error = raised
             if following is None:
                 observer.on_error(error)
+                return
+            if not isinstance(following, Observable):
+                outlet: Outlet[Any] = Outlet(observer, stage)
+                current.disposable = outlet
+                outlet.end(following)
                 return
             inner = SingleAssignmentDisposable()
             current.disposable = inner

@@ -11,7 +11,7 @@ have a text each. When one begins anew (`Start(attempt=2)`), what is held back o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from reactivex import Observable, abc
@@ -169,7 +169,6 @@ class _Segmenting:
         make_cutter: Callable[[], Cutter],
         form: Callable[[str], str] | None,
     ) -> None:
-        self._observer = observer
         self._outlet: Outlet[str] = Outlet(observer, name)
         self._make_cutter = make_cutter
         self._form = form
@@ -178,9 +177,7 @@ class _Segmenting:
     def subscribe(
         self, source: Observable[Any], given: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        upstream = source.subscribe(
-            self._on_next, self._on_error, self._on_completed, scheduler=given
-        )
+        upstream = source.subscribe(self._on_next, self._end, self._end, scheduler=given)
         return CompositeDisposable(upstream, self._outlet)
 
     def _on_next(self, item: Any) -> None:
@@ -212,17 +209,18 @@ class _Segmenting:
             self._send(text.rest())
 
     def _send(self, units: list[str]) -> None:
-        self._outlet.send([self._form(unit) for unit in units] if self._form else units)
+        if self._form:
+            units = [self._form(unit) for unit in units]
+        if len(units) == 1:
+            self._outlet.send_one(units[0])
+        elif units:
+            self._outlet.send(units)
 
-    def _end_texts(self) -> None:
-        texts, self._texts = self._texts, {}
-        for text in texts.values():
-            self._send(text.rest())
+    def _rest(self) -> Iterator[str]:
+        """The units that are going on, at the end."""
+        for text in self._texts.values():
+            for unit in text.rest():
+                yield self._form(unit) if self._form else unit
 
-    def _on_error(self, error: Exception) -> None:
-        self._end_texts()
-        self._outlet.end(lambda: self._observer.on_error(error))
-
-    def _on_completed(self) -> None:
-        self._end_texts()
-        self._outlet.end(self._observer.on_completed)
+    def _end(self, error: Exception | None = None) -> None:
+        self._outlet.end(self._rest(), error)

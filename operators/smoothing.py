@@ -231,7 +231,7 @@ class _Smoothing(abc.DisposableBase, Generic[T]):
         self._next = float("-inf")  # the time of the next piece
         self._busy = self._early = self._timed = self._over = False
         self._error: Exception | None = None
-        self._pressure = TimerPressure()
+        self._pressure = pieces.waiting.reader = TimerPressure()
         self._timer = SerialDisposable()
         self._upstream = SingleAssignmentDisposable()
 

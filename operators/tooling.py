@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from reactivex import Observable, abc
 
@@ -21,6 +20,7 @@ from gai_rx.events import (
     ToolProgress,
 )
 from gai_rx.operators._attempts import Below
+from gai_rx.operators._outlet import finish
 from gai_rx.stream import Operator, clock, lift, seconds
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "tools_running",
     "workflow_progress",
 ]
-
-T = TypeVar("T")
 
 
 def tools_running(
@@ -87,7 +85,7 @@ def tools_running(
                 observer.on_next(running)
 
         def on_completed() -> None:
-            _end(observer, [()] if calls.close() else [], observer.on_completed)
+            finish(observer, [()] if calls.close() else [])
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
 
@@ -126,7 +124,7 @@ def tool_order() -> Operator[object, tuple[CalledTool, ...]]:
                 observer.on_next(told)
 
         def on_completed() -> None:
-            _end(observer, [] if told else [()], observer.on_completed)
+            finish(observer, [] if told else [()])
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=given)
 
@@ -224,11 +222,11 @@ def workflow_progress(
                 observer.on_error(error)
                 return
             workflow.end(failed=True)
-            _end(observer, [workflow.progress()], partial(observer.on_error, error))
+            finish(observer, [workflow.progress()], error)
 
         def on_completed() -> None:
             workflow.end()
-            _end(observer, [workflow.progress()], observer.on_completed)
+            finish(observer, [workflow.progress()])
 
         return source.subscribe(on_next, on_error, on_completed, scheduler=given)
 
@@ -294,17 +292,6 @@ class _Workflow:
             done=self._done,
             finish_reason=reason,
         )
-
-
-def _end(observer: abc.ObserverBase[T], last: Iterable[T], end: Callable[[], None]) -> None:
-    """Emit what comes with the end, then end."""
-    try:
-        for item in last:
-            observer.on_next(item)
-    except Exception as error:  # the subscriber's: above, all have said their last
-        observer.on_error(error)
-    else:
-        end()
 
 
 _BETWEEN = (Retry, Error, Raw)

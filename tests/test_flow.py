@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from reactivex import Observable
 from reactivex.disposable import SerialDisposable
+from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from gai_rx import BackpressureError, Stream
@@ -74,6 +75,50 @@ async def test_a_gate_hung_while_the_producer_waits_holds_it_too() -> None:
     assert not waiter.done()
     second.open()
     await waiter
+
+
+def test_a_gate_never_holds_who_must_open_it() -> None:
+    reader, other, gate = Pressure(), Pressure(), Gate()
+    gate.close()
+    gate.reader = reader
+    reader.hold(gate)
+    other.hold(gate)
+    assert (reader.gates, other.gates) == ([], [gate])
+
+
+def test_a_gate_never_holds_whom_it_waits_for_by_way_of_others() -> None:
+    pressures, gates = [Pressure() for _ in range(3)], [Gate() for _ in range(3)]
+    for gate, pressure in zip(gates, pressures, strict=True):
+        gate.close()
+        gate.reader = pressure
+    pressures[0].hold(gates[1])
+    pressures[1].hold(gates[2])
+    pressures[2].hold(gates[0])
+    assert [p.gates for p in pressures] == [[gates[1]], [gates[2]], []]
+    gates[1].open()
+    pressures[2].hold(gates[0])
+    assert pressures[2].gates == [gates[0]]
+
+
+async def test_two_buffers_that_feed_each_other_do_not_hold_each_other_for_ever() -> None:
+    start, seen = Subject[int](), list[int]()
+
+    async def same(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    def feed(n: int) -> None:
+        seen.append(n)
+        if n < 40:
+            start.on_next(n + 10)
+            start.on_next(n + 10)
+
+    stream = Stream.of(start).pipe(map_async(same, queue=1), map_async(same, queue=1))
+    subscription = stream.subscribe(feed)
+    start.on_next(10)
+    await settle(300)
+    assert sorted(seen) == [10] + [20] * 2 + [30] * 4 + [40] * 8
+    subscription.dispose()
 
 
 async def test_a_stopped_producer_ends_at_its_next_step() -> None:
