@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from gai_rx.measures import Histogram
 from gai_rx.watches import Named, Watch
 
 __all__ = ["StreamHealth", "StreamMonitor"]
 
+_TOLD = 20
+"""How many names are listed to somebody who asks for another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHealth:
     """How a stream does at one moment; times are in seconds.
 
-    Of several streams counts and rates are added up, and waits are those of the stream that is
-    worst off.
+    Counts and rates are those of all its streams together, and waits are those of the stream that
+    is worst off.
 
     Attributes:
         events: Items that came, of whatever kind.
@@ -100,6 +105,10 @@ class StreamHealth:
 class StreamMonitor:
     """Keeps count of streams, by name, in constant memory for each name; `monitor` feeds it.
 
+    A name is kept while a stream of it runs; of the others the `keep` that ended last are kept.
+    What is forgotten still counts in `health()` of all, but for its waits, and begins anew if its
+    name comes again.
+
     Streams of one name belong to one event loop, which counts without a lock. `health`, `dropped`
     and `watch_queue` may be called from any thread; a snapshot from another thread may have an
     event that is just being counted in one figure and not yet in the next.
@@ -107,6 +116,7 @@ class StreamMonitor:
     Args:
         window: Seconds over which rates are taken.
         stall_after: Seconds without content after which a stream counts as stalled.
+        keep: How many names to keep of which no stream runs any more.
 
     Raises:
         ValueError: If one of them is not above 0.
@@ -123,22 +133,31 @@ class StreamMonitor:
         (1, 5, 7, 0.0, True)
     """
 
-    def __init__(self, *, window: float = 10.0, stall_after: float = 30.0) -> None:
+    def __init__(
+        self, *, window: float = 10.0, stall_after: float = 30.0, keep: int = 1000
+    ) -> None:
         for name, given in (("window", window), ("stall_after", stall_after)):
             if not given > 0:
                 raise ValueError(
                     f"StreamMonitor({name}=…) is in seconds and above 0, got {given!r}"
                 )
+        if not keep >= 1:
+            raise ValueError(f"StreamMonitor(keep=…) is a number of names from 1 on, got {keep!r}")
         self.window = window
         self.stall_after = stall_after
-        self._lock = threading.Lock()
+        self.keep = keep
+        # Reentrant: a stream may end because what held it is collected, at any point.
+        self._lock = threading.RLock()
         self._named: dict[str, Named] = {}
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        self._forgotten: Named | None = None
+        self._span: _Span | None = None
         self._drops = 0
         self._queues: list[Callable[[], int]] = []
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the streams that were watched, in the order in which they began."""
+        """The names of the streams that are kept, in the order in which they began."""
         return tuple(self._named.copy())
 
     def health(self, name: str | None = None) -> StreamHealth:
@@ -147,19 +166,14 @@ class StreamMonitor:
         Drops and the depth of queues are the monitor's: they are the same for every name.
 
         Raises:
-            KeyError: If no stream of that name was watched.
+            KeyError: If no stream of that name was watched, or it is forgotten.
         """
-        if name is None:
-            named = list(self._named.copy().values())
-        elif name in self._named:
-            named = [self._named[name]]
-        else:
-            known = ", ".join(map(repr, self.names)) or "none"
-            raise KeyError(f"no stream {name!r} was watched; there is: {known}")
         with self._lock:
             drops, queues = self._drops, tuple(self._queues)
         depth = sum(queue() for queue in queues)
-        return _snapshot(named, self.stall_after, drops=drops, queue_depth=depth)
+        with self._lock:  # nothing is forgotten meanwhile: it would count twice, or not at all
+            named, elapsed = self._asked(name)
+            return _snapshot(named, self.stall_after, elapsed, drops=drops, queue_depth=depth)
 
     def dropped(self, item: object = None) -> None:
         """Count a lost item; to be given to whoever drops: `relay(…, on_drop=watched.dropped)`."""
@@ -187,23 +201,77 @@ class StreamMonitor:
             now: The time, in seconds from any zero.
         """
         with self._lock:
+            if self._span is None:
+                self._span = _Span(now)
             named = self._named.get(name)
             if named is None:
-                named = self._named[name] = Named(now, self.window)
-        return Watch(named, now)
+                named = Named(now, self.window, partial(self._on_idle, name))
+                self._named[name] = named
+            self._idle.pop(name, None)
+            self._span.end = None
+            return Watch(named, now)
+
+    def _on_idle(self, name: str) -> None:
+        """No stream of that name runs any more: it is kept until so many others have ended."""
+        with self._lock:
+            named = self._named.get(name)
+            if named is None or named.active:
+                return  # another thread was faster, and has begun one, or more
+            self._idle[name] = None
+            if len(self._idle) > self.keep:
+                self._forget(self._idle.popitem(last=False)[0])
+            if self._span is not None and len(self._idle) == len(self._named):
+                self._span.end = self._span.now()
+
+    def _forget(self, name: str) -> None:
+        named = self._named.pop(name)
+        if self._forgotten is None:
+            self._forgotten = Named(named.now, self.window)
+        self._forgotten.absorb(named)
+
+    def _asked(self, name: str | None) -> tuple[list[Named], float]:
+        """What a snapshot is taken of, and how long it has been going on."""
+        if name is None:
+            named = list(self._named.values())
+            if self._forgotten is not None:
+                named.append(self._forgotten)
+            return named, max([*map(_elapsed, named), self._span.seconds() if self._span else 0.0])
+        if name not in self._named:
+            raise KeyError(f"no stream {name!r} {self._unknown()}")
+        return [self._named[name]], _elapsed(self._named[name])
+
+    def _unknown(self) -> str:
+        known = self.names
+        told = ", ".join(map(repr, known[-_TOLD:])) or "none"
+        more = f", and {len(known) - _TOLD} more" if len(known) > _TOLD else ""
+        if self._forgotten is not None:
+            return f"is kept: it was not watched, or is forgotten; there is: {told}{more}"
+        return f"was watched; there is: {told}{more}"
+
+
+class _Span:
+    """How long a monitor has watched, by the clock of the first stream."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.start = now()
+        self.end: float | None = None
+
+    def seconds(self) -> float:
+        """From the first subscription on, up to the end if none runs."""
+        return (self.now() if self.end is None else self.end) - self.start
 
 
 def _snapshot(
-    named: list[Named], stall_after: float, *, drops: int, queue_depth: int
+    named: list[Named], stall_after: float, elapsed: float, *, drops: int, queue_depth: int
 ) -> StreamHealth:
     if not named:
         return StreamHealth(drops=drops, queue_depth=queue_depth)
     watches = [watch for n in named for watch in n.shown()]
     active = [watch for watch in watches if watch.end is None]
     silent = max(w.since(w.last_content) for w in watches)
-    elapsed = max(_elapsed(n) for n in named)
     counts = [sum(column) for column in zip(*(n.counts() for n in named), strict=True)]
-    rates = [sum(column) for column in zip(*map(_rates, named), strict=True)]
+    rates = _rates(named)
     average = [count / elapsed if elapsed > 0 else 0.0 for count in counts]
     errors, failures = sum(n.errors for n in named), sum(n.failures for n in named)
     gaps = Histogram()
@@ -244,8 +312,10 @@ def _elapsed(named: Named) -> float:
     return max((w.since(named.start) for w in named.shown()), default=0.0)
 
 
-def _rates(named: Named) -> tuple[float, ...]:
-    return named.window.rates(named.now(), named.counts())
+def _rates(named: list[Named]) -> list[float]:
+    covered, growths = zip(*(n.growth() for n in named), strict=True)
+    seconds = max(covered)  # that of who has been there longest; the others had nothing before
+    return [sum(growth) / seconds if seconds > 0 else 0.0 for growth in zip(*growths, strict=True)]
 
 
 def _longest(waits: Iterable[tuple[float | None, float]]) -> float | None:

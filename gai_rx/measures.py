@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import frexp, ldexp
+from operator import add, sub
+from typing import TypeAlias
 
 __all__ = ["Histogram", "RateWindow"]
 
@@ -16,6 +17,11 @@ _PARTS = 16
 _HALVES = 2 * _PARTS
 
 _SHORTEST, _LONGEST = 1e-6, 1e6
+
+
+_Counts: TypeAlias = tuple[int, ...]
+
+_State: TypeAlias = tuple[int, _Counts, tuple[tuple[int, _Counts], ...]]
 
 
 class RateWindow:
@@ -42,38 +48,67 @@ class RateWindow:
         (0.0,)
     """
 
-    __slots__ = ("_past", "_seconds", "_slot", "_start", "_width", "ends")
+    __slots__ = ("_seconds", "_start", "_state", "_width", "ends")
 
     def __init__(self, start: float, seconds: float, counts: int) -> None:
         self._start = start
         self._seconds = seconds
         self._width = seconds / _SLOTS
-        self._slot = 0
-        # The number of a slot, and the counts at its beginning; a slot without growth has no entry.
-        self._past: deque[tuple[int, tuple[int, ...]]] = deque(maxlen=_SLOTS + 2)
-        self._past.append((0, (0,) * counts))
-        self.ends = start + self._width
+        # The slot that is counted in, the counts at its beginning, and what they have grown by in
+        # slots before it; replaced as one, for it may be asked from another thread.
+        self._state: _State = (self._number(start), (0,) * counts, ())
+        self._set_end()
 
     def roll(self, now: float, counts: tuple[int, ...]) -> None:
         """Go on to the slot of `now`; `counts` are those from before it."""
-        self._past.append((self._slot + 1, counts))
-        self._slot = max(self._slot + 1, self._number(now))
-        self.ends = self._start + (self._slot + 1) * self._width
+        slot, before, past = self._state
+        past = (*past[-_SLOTS:], (slot, _less(counts, before)))
+        self._state = (max(slot + 1, self._number(now)), counts, past)
+        self._set_end()
+
+    def absorb(self, other: RateWindow, counts: tuple[int, ...]) -> None:
+        """Add another of the same length and clock to this one, which counts nothing of its own.
+
+        `counts` are the other's, and come to those of this one.
+        """
+        (slot, before, past), (last, others, grown) = self._state, other._state
+        growths = dict(past)
+        for number, growth in (*grown, (last, _less(counts, others))):
+            growths[number] = _plus(growths[number], growth) if number in growths else growth
+        newest = sorted(growths.items())[-_SLOTS - 1 :]
+        self._state = (max(slot, last), _plus(before, counts), tuple(newest))
+        self._start = min(self._start, other._start)
+        self._set_end()
+
+    def growth(self, now: float, counts: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+        """The seconds that are covered, and by how much each count has grown in them."""
+        slot, before, past = self._state
+        first = self._number(now - self._seconds)
+        covered = now - max(self._start, first * self._width)
+        grown = _less(counts, before) if slot >= first else (0,) * len(counts)
+        for number, growth in past:
+            if number >= first:
+                grown = _plus(grown, growth)
+        return covered, grown
 
     def rates(self, now: float, counts: tuple[int, ...]) -> tuple[float, ...]:
         """Each count's growth in a second."""
-        first = max(0, self._number(now - self._seconds))
-        covered = now - (self._start + first * self._width)
-        if covered <= 0.0:
-            return (0.0,) * len(counts)
-        past = self._past.copy()  # in one step: it may be asked from another thread
-        before = next((c for n, c in reversed(past) if n <= first), past[0][1])
-        if first > self._slot:
-            before = counts
-        return tuple((n - b) / covered for n, b in zip(counts, before, strict=True))
+        covered, grown = self.growth(now, counts)
+        return tuple(growth / covered if covered > 0.0 else 0.0 for growth in grown)
 
     def _number(self, now: float) -> int:
-        return int((now - self._start) // self._width)
+        return int(now // self._width)
+
+    def _set_end(self) -> None:
+        self.ends = (self._state[0] + 1) * self._width
+
+
+def _plus(one: _Counts, other: _Counts) -> _Counts:
+    return tuple(map(add, one, other))
+
+
+def _less(one: _Counts, other: _Counts) -> _Counts:
+    return tuple(map(sub, one, other))
 
 
 class Histogram:

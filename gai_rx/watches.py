@@ -39,7 +39,13 @@ _PIECES: dict[type, str] = {
 
 
 class Named:
-    """What all streams of one name add up to."""
+    """What all streams of one name add up to.
+
+    Args:
+        now: The time, in seconds from any zero.
+        window: Seconds over which rates are taken.
+        on_idle: Called when the last stream that ran has ended.
+    """
 
     __slots__ = (
         "active",
@@ -52,28 +58,56 @@ class Named:
         "failures",
         "gaps",
         "now",
+        "on_idle",
         "retries",
         "start",
         "window",
     )
 
-    def __init__(self, now: Callable[[], float], window: float) -> None:
+    def __init__(
+        self, now: Callable[[], float], window: float, on_idle: Callable[[], None] | None = None
+    ) -> None:
         self.now = now
         self.start = now()
         self.events = self.content_events = self.errors = self.failures = self.retries = 0
         self.bytes = self.characters = 0
         self.window = RateWindow(self.start, window, counts=3)
         self.gaps = Histogram()
-        self.active: tuple[Watch, ...] = ()
+        self.active: dict[Watch, None] = {}  # in the order in which they began
         self.ended: Watch | None = None
+        self.on_idle = on_idle
 
     def counts(self) -> tuple[int, int, int]:
         """What rates are taken of."""
         return self.events, self.bytes, self.characters
 
+    def growth(self) -> tuple[float, tuple[int, ...]]:
+        """The last seconds, and by how much the counts have grown in them."""
+        return self.window.growth(self.now(), self.counts())
+
     def shown(self) -> tuple[Watch, ...]:
         """The streams that waits are told of: those that run, else the last one."""
-        return self.active or ((self.ended,) if self.ended else ())
+        return tuple(self.active.copy()) or ((self.ended,) if self.ended else ())
+
+    def ends(self, watch: Watch) -> None:
+        """One of its streams has ended."""
+        self.active.pop(watch, None)
+        self.ended = watch
+        if not self.active and self.on_idle is not None:
+            self.on_idle()
+
+    def absorb(self, other: Named) -> None:
+        """Take in the counts of another, of which nothing is counted any more."""
+        self.now = other.now
+        self.window.absorb(other.window, other.counts())
+        self.gaps.merge(other.gaps)
+        self.events += other.events
+        self.content_events += other.content_events
+        self.errors += other.errors
+        self.failures += other.failures
+        self.retries += other.retries
+        self.bytes += other.bytes
+        self.characters += other.characters
 
 
 class Watch:
@@ -105,7 +139,7 @@ class Watch:
         self.end: float | None = None
         self.held_by: Callable[[], tuple[str, ...]] = tuple
         self._last_piece: float | None = None
-        named.active = (*named.active, self)
+        named.active[self] = None
 
     def record(self, item: Any) -> None:
         """Count an item."""
@@ -167,9 +201,7 @@ class Watch:
         if self.end is None:
             self.end = self._now()
             self.held_by = tuple  # it leads to the source, which is done with
-            named = self._named
-            named.active = tuple(watch for watch in named.active if watch is not self)
-            named.ended = self
+            self._named.ends(self)
 
     def since(self, stamp: float) -> float:
         """Seconds from a time on to now, or to the end."""

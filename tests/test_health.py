@@ -1,5 +1,10 @@
+import gc
 import random
+import sys
 import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -196,10 +201,217 @@ def test_nothing_of_a_source_is_kept_after_its_end() -> None:
     assert not watch.held_by()
 
 
+def together(keep: int, seed: int) -> tuple[StreamHealth, StreamMonitor]:
+    """The health after streams of many names, some of which run at once and some still run."""
+    chance, clock, monitor = random.Random(seed), Clock(), StreamMonitor(keep=keep)
+    running: list[Watch] = []
+    for number in range(chance.randrange(5, 60)):
+        running.append(monitor.watch(f"name {number}", clock))
+        for _ in range(chance.randrange(6)):
+            clock.time += chance.choice([0.01, 0.3, 2.0]) * chance.random()
+            item = chance.choice([A, A, "é", Start(), Error(kind="x", message="m"), Retry(delay=1)])
+            chance.choice(running).record(item)
+        if chance.random() < 0.9:
+            watch = running.pop(chance.randrange(len(running)))
+            watch.failed() if chance.random() < 0.2 else watch.ended()
+    clock.time += chance.random() * 3
+    return monitor.health(), monitor
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_forgotten_still_counts(seed: int) -> None:
+    (wanted, everything), (health, monitor) = together(1000, seed), together(2, seed)
+    ended = len(everything.names) - wanted.active
+    assert len(monitor.names) == wanted.active + min(2, ended)
+    waits = "since_last_event", "since_last_content", "time_to_first_event", "time_to_first_token"
+    for field in fields(StreamHealth):
+        if field.name not in (*waits, "stalled"):
+            one, other = getattr(health, field.name), getattr(wanted, field.name)
+            assert one == (pytest.approx(other) if isinstance(other, float) else other), field.name
+
+
+def test_a_name_is_kept_while_a_stream_of_it_runs_and_begins_anew_when_it_is_forgotten() -> None:
+    monitor = StreamMonitor(keep=1)
+    runs, _ = begin(monitor, "runs")
+    for name in ("one", "two", "three", "two", "four"):
+        watch, _ = begin(monitor, name)
+        watch.record(A)
+        watch.ended()
+    assert monitor.names == ("runs", "four")
+    with pytest.raises(KeyError, match="'two' is kept: it was not watched, or is forgotten; there"):
+        monitor.health("two")
+    begin(monitor, "two")
+    assert (monitor.health("two").events, monitor.health().events) == (0, 5)
+    runs.ended()
+    assert monitor.names == ("runs", "two")
+
+
+def test_a_name_that_is_watched_again_is_among_the_last_to_be_forgotten() -> None:
+    monitor = StreamMonitor(keep=2)
+    for name in ("one", "two", "one", "three"):
+        begin(monitor, name)[0].ended()
+    assert monitor.names == ("one", "three")
+
+
+def test_nothing_of_a_stream_that_is_forgotten_is_held() -> None:
+    def run(number: int) -> weakref.ref[Clock]:
+        watch, clock = begin(monitor, str(number))
+        watch.ended()
+        return weakref.ref(clock)
+
+    monitor = StreamMonitor(keep=2)
+    clocks = [run(number) for number in range(8)]
+    gc.collect()
+    # The first keeps the monitor's time, the sixth is the last that was forgotten.
+    assert [n for n, clock in enumerate(clocks) if clock() is not None] == [0, 5, 6, 7]
+
+
+def test_streams_one_after_another_are_measured_over_all_their_time() -> None:
+    monitor, clock = StreamMonitor(), Clock()
+    for number in range(10):
+        watch = monitor.watch(str(number), clock)
+        clock.time += 1
+        watch.record(A)
+        watch.ended()
+        clock.time += 9
+    health = monitor.health()
+    assert (health.elapsed, health.done) == (91, True)
+    assert health.average_events_per_second == pytest.approx(10 / 91)
+    assert health.events_per_second == pytest.approx(0.1)
+    assert monitor.health("3").elapsed == 1
+    monitor.watch("again", clock)
+    assert monitor.health().elapsed == 100
+
+
+def test_the_rate_of_several_names_is_over_the_time_of_all_of_them() -> None:
+    monitor, clock = StreamMonitor(), Clock()
+    for name, wait in (("one", 6), ("two", 2)):
+        watch = monitor.watch(name, clock)
+        for _ in range(20):
+            watch.record(A)
+        clock.time += wait
+    assert monitor.health("two").events_per_second == 10.0
+    assert monitor.health().events_per_second == 5.0
+
+
+def test_nothing_is_forgotten_while_a_snapshot_is_taken() -> None:
+    class Forgetting(Clock):
+        """Another stream ends in another thread while the time is asked."""
+
+        then: threading.Thread | None = None
+
+        def __call__(self) -> float:
+            if self.then is not None:
+                thread, self.then = self.then, None
+                thread.start()
+                thread.join(0.1)
+            return super().__call__()
+
+    monitor, clock = StreamMonitor(keep=1), Forgetting()
+    for name in ("one", "two", "three"):
+        watch = monitor.watch(name, clock)
+        watch.record(A)
+        if name != "three":
+            watch.ended()
+    clock.then = thread = threading.Thread(target=watch.ended)
+    assert monitor.health().events == 3
+    thread.join()
+    assert (monitor.health().events, monitor.names) == (3, ("three",))
+
+
+def test_a_thread_that_tells_late_of_an_end_changes_nothing() -> None:
+    monitor = StreamMonitor(keep=1)
+    for name in ("runs again", "is forgotten"):
+        (watch, _), tell = begin(monitor, name), monitor._named[name].on_idle
+        watch.ended()
+        begin(monitor, "runs again")
+        assert tell is not None
+        begin(monitor, "another")[0].ended()
+        tell()
+        begin(monitor, "one more")[0].ended()
+        assert list(monitor.names) == ["runs again", "one more"]
+
+
+def test_many_names_from_many_threads_are_all_counted() -> None:
+    monitor, failures, stop = StreamMonitor(keep=3), list[Exception](), threading.Event()
+
+    def work(thread: int) -> None:
+        for number in range(300):
+            watch, _ = begin(monitor, f"{thread}/{number}")
+            watch.record(A)
+            watch.ended()
+
+    def ask() -> None:
+        seen = 0
+        while not stop.is_set():
+            try:
+                now = monitor.health().events
+                assert now >= seen
+                seen = now
+            except Exception as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in (asking, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    asking.join()
+    assert not failures
+    assert (monitor.health().events, monitor.health().active) == (1200, 0)
+    assert len(monitor.names) == 3
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many calls are made, and how often a generator goes on."""
+    seen = 0
+
+    def count(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["all of one name {0:.0}", "each of its own {0}"])
+def test_a_stream_costs_the_same_however_many_there_are(name: str) -> None:
+    def run(count: int, monitor: StreamMonitor) -> None:
+        clock = Clock()
+        watches = [monitor.watch(name.format(str(number)), clock) for number in range(count)]
+        for watch in watches:
+            watch.record(A)
+        for watch in watches:
+            watch.ended()
+
+    few = calls(lambda: run(100, StreamMonitor(keep=10)))
+    many = calls(lambda: run(1000, StreamMonitor(keep=10)))
+    assert many < 11 * few
+
+
+def test_streams_that_run_are_kept_where_adding_and_removing_one_copies_none() -> None:
+    monitor = StreamMonitor()
+    watches = [begin(monitor)[0] for _ in range(3)]
+    active = watches[0]._named.active
+    watches.pop(1).ended()
+    assert active is watches[0]._named.active
+    assert list(active) == watches
+
+
 def test_a_name_that_was_never_watched_is_told() -> None:
     monitor = StreamMonitor()
     begin(monitor, "one")
-    with pytest.raises(KeyError, match="'two' was watched; there is: 'one'"):
+    with pytest.raises(KeyError, match="'two' was watched; there is: 'one'\""):
+        monitor.health("two")
+    for number in range(30):
+        begin(monitor, f"no. {number}")
+    with pytest.raises(KeyError, match=r"there is: 'no. 10', .*, 'no. 29', and 11 more\""):
         monitor.health("two")
 
 
@@ -265,6 +477,12 @@ def test_no_time_at_all_is_refused_at_once(given: float) -> None:
         StreamMonitor(stall_after=given)
 
 
+@pytest.mark.parametrize("given", [0, -1, float("nan")])
+def test_to_keep_nothing_at_all_is_refused_at_once(given: int) -> None:
+    with pytest.raises(ValueError, match=r"StreamMonitor\(keep=…\) is a number of names from 1 on"):
+        StreamMonitor(keep=given)
+
+
 def test_a_window_is_exact_for_the_time_that_it_covers() -> None:
     chance = random.Random(7)
     for _ in range(30):
@@ -285,8 +503,40 @@ def test_a_window_keeps_no_more_than_its_parts() -> None:
     window = RateWindow(0.0, 10.0, counts=1)
     for second in range(1, 1000):
         window.roll(float(second), (second,))
-    assert len(window._past) <= 12
+    assert len(window._state[2]) <= 12
     assert window.rates(1000.0, (1000,)) == (1.0,)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 3.0, 7.0, 10 / 3])
+def test_a_window_always_goes_on_however_times_are_rounded(seconds: float) -> None:
+    window = RateWindow(12345.6, seconds, counts=1)
+    for count in range(1, 1000):
+        now = window.ends
+        window.roll(now, (count,))
+        assert window.ends > now
+    assert window.rates(window.ends, (1000,))[0] == pytest.approx(10 / seconds)
+
+
+def test_windows_are_added_up_as_if_they_had_been_one() -> None:
+    chance = random.Random(11)
+    for _ in range(30):
+        begun = 50 * chance.random()
+        whole, added = RateWindow(begun, 10.0, counts=1), RateWindow(begun + 9, 10.0, counts=1)
+        parts = [RateWindow(begun, 10.0, counts=1) for _ in range(3)]
+        counts, now = [0, 0, 0], begun
+        for _ in range(chance.randrange(200)):
+            now += chance.choice([0.01, 0.3, 1.0, 7.0]) * chance.random()
+            which = chance.randrange(3)
+            for window, count in ((whole, sum(counts)), (parts[which], counts[which])):
+                if now >= window.ends:
+                    window.roll(now, (count,))
+            counts[which] += 1
+        for part, count in zip(parts, counts, strict=True):
+            added.absorb(part, (count,))
+        now += chance.random() * 15
+        total = (sum(counts),)
+        assert added.rates(now, total) == pytest.approx(whole.rates(now, total))
+        assert len(added._state[2]) <= 12
 
 
 def test_quantiles_are_as_near_as_promised() -> None:

@@ -28,7 +28,7 @@ class Timeouts(BaseModel):
     neither.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     connect: float | None = Field(default=10.0, gt=0, description="To the connection.")
     first: float | None = Field(

@@ -9,7 +9,7 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from gai_rx import ServerError, Stream, TextDelta, server
-from gai_rx.operators import batch, map_async, metering, relay, retry_on, text_only, where
+from gai_rx.operators import _probes, batch, map_async, metering, relay, retry_on, text_only, where
 from gai_rx.operators.metering import Meter, StageReport, meter
 from tests.operators.marbles import EVENTS, check, diagram
 from tests.operators.sources import Source, Timers, fails, in_turn, settle
@@ -58,7 +58,8 @@ def plain(source: Observable[Any]) -> Observable[Any]:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     made = Watch()
-    monkeypatch.setattr(metering, "perf_counter", made)
+    for module in (metering, _probes):
+        monkeypatch.setattr(module, "perf_counter", made)
     return made
 
 
