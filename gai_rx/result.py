@@ -345,7 +345,11 @@ class ResultBuilder:
         self._write: Callable[[str], Any] = _to_no_block
 
     def add(self, event: StreamEvent) -> None:
-        """Take in one event; kinds that a result does not show are passed over."""
+        """Take in one event; kinds that a result does not show are passed over.
+
+        Raises:
+            TypeError: If it is no event.
+        """
         kind = type(event)
         if kind is TextDelta or kind is ReasoningDelta:
             values = event.__dict__
@@ -363,6 +367,11 @@ class ResultBuilder:
             answer = self._answer(event)
             take(answer, event)
             self._open, self._write = answer.open, answer.write
+        elif not isinstance(event, StreamEvent):
+            raise TypeError(
+                f"a result is added up from events, and this is of type {kind.__name__}: put "
+                "text_only() and the like below collect(), or join its text yourself"
+            )
 
     def extend(self, events: Iterable[StreamEvent]) -> None:
         """Take in several events; text that goes on in its block takes the short way."""

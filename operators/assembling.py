@@ -90,6 +90,9 @@ def collect() -> Operator[object, Result]:
     A stream that fails fails here too; what had arrived is in `error.partial`. Streams that were
     joined are kept apart by their `stream_id`, as `ResultBuilder` says.
 
+    Raises:
+        TypeError: Through on_error, if an item is no event: text has no end that one could trust.
+
     Example:
         >>> import reactivex as rx
         >>> from gai_rx import Finish, Stream, TextDelta
@@ -105,11 +108,18 @@ def collect() -> Operator[object, Result]:
         scheduler: abc.SchedulerBase | None,
     ) -> abc.DisposableBase:
         builder = ResultBuilder()
+        add = builder.add
+
+        def on_next(event: Any) -> None:
+            try:
+                add(event)
+            except TypeError as error:
+                observer.on_error(error)
 
         def on_completed() -> None:
             finish(observer, map(ResultBuilder.result, [builder]))
 
-        return source.subscribe(builder.add, observer.on_error, on_completed, scheduler=scheduler)
+        return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
 
     return lift("collect()", subscribe)
 
@@ -123,6 +133,9 @@ def snapshots() -> Operator[object, Snapshot]:
     The result is exact for its event, whenever one looks, and made when one does: an event costs
     its own length, a look the length of the answer until then. So look at those that are shown
     (behind `ops.sample`, for instance), not at all of them.
+
+    Raises:
+        TypeError: Through on_error, if an item is no event.
 
     Example:
         >>> import reactivex as rx
@@ -140,7 +153,11 @@ def snapshots() -> Operator[object, Snapshot]:
         journal = _Journal()
 
         def on_next(event: Any) -> None:
-            journal.add(event)
+            try:
+                journal.add(event)
+            except TypeError as error:
+                observer.on_error(error)
+                return
             observer.on_next(Snapshot(event, journal))
 
         return source.subscribe(
@@ -192,7 +209,11 @@ class _Journal:
         self._open: _Run | None = None
 
     def add(self, event: StreamEvent) -> None:
-        """Append an event."""
+        """Append an event.
+
+        Raises:
+            TypeError: If it is none.
+        """
         kind = type(event)
         if kind is TextDelta or kind is ReasoningDelta:
             values = event.__dict__
@@ -200,6 +221,11 @@ class _Journal:
                 place = values["stream_id"], values["step"], values["choice"], values["block"]
                 self._add_text(event, (kind, *place, values.get("id")), values["text"])
                 return
+        if not isinstance(event, StreamEvent):
+            raise TypeError(
+                f"snapshots() takes events, and this is of type {kind.__name__}: put text_only() "
+                "and the like below it, or use accumulate_text()"
+            )
         self._open = None
         self._entries.append(event)
 

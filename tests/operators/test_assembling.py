@@ -250,3 +250,10 @@ async def test_two_subscriptions_share_no_snapshot() -> None:
 @pytest.mark.parametrize("operator", [accumulate_text(), collect(), snapshots()])
 def test_an_error_passes_unchanged(operator: Any) -> None:
     check(operator, "---#", "---#", values=EVENTS, error=ERROR)
+
+
+@pytest.mark.parametrize("operator", [collect(), snapshots()])
+async def test_what_is_no_event_is_refused_rather_than_left_out(operator: Any) -> None:
+    stream = Source([EVENTS["a"], "b", EVENTS["F"]]).stream
+    with pytest.raises(TypeError, match="of type str"):
+        await stream.pipe(operator).to_list()
