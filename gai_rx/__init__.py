@@ -85,7 +85,8 @@ if TYPE_CHECKING:
         tool_result,
         user,
     )
-    from gai_rx.result import Result, ResultBuilder, Step
+    from gai_rx.result import Result, Step
+    from gai_rx.result_builder import ResultBuilder
     from gai_rx.steps import pending_calls
     from gai_rx.stopping import (
         RunState,
@@ -135,7 +136,8 @@ else:  # the same, each when it is first used
                 "Request SafetySetting TextPart ToolCallPart ToolResultPart VideoPart assistant "
                 "system tool_result user"
             ),
-            "result": "Result ResultBuilder Step",
+            "result": "Result Step",
+            "result_builder": "ResultBuilder",
             "steps": "pending_calls",
             "stopping": (
                 "RunState StopCondition all_of any_of max_steps no_more_tools until_cost "

@@ -15,7 +15,7 @@ from gai_rx.portal import running_loop
 from gai_rx.providers import connect
 from gai_rx.request import Message, Prompt, user
 from gai_rx.request import system as system_message
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.stream import Stream
 from gai_rx.turns import Said, Turn, as_messages, not_run, readable
 

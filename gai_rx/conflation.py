@@ -18,8 +18,8 @@ from gai_rx.events import (
     StreamEvent,
     TextDelta,
     ToolCallDelta,
-    trusted,
 )
+from gai_rx.unvalidated import trusted
 
 __all__ = ["PENDING", "Joined", "join", "size_of"]
 

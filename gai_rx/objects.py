@@ -30,12 +30,12 @@ from gai_rx.events import (
     ToolCall,
     ToolCallDelta,
     Usage,
-    trusted,
 )
 from gai_rx.object_plans import ObjectPlan, plan_object
 from gai_rx.object_reader import ObjectReader
 from gai_rx.request import Message, Request, assistant, user
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
+from gai_rx.unvalidated import trusted
 
 __all__ = ["Ask", "ObjectPlan", "object_events", "object_steps", "plan_object"]
 

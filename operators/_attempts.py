@@ -9,8 +9,9 @@ from reactivex import Observable, abc
 from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 
 from gai_rx.errors import GaiError, Matcher
-from gai_rx.events import Raw, Retry, Start, StreamEvent, TextDelta, Usage, trusted
+from gai_rx.events import Raw, Retry, Start, StreamEvent, TextDelta, Usage
 from gai_rx.stream import Stream, clock
+from gai_rx.unvalidated import trusted
 from gai_rx.watches import NO_CONTENT
 
 __all__ = [

@@ -12,6 +12,7 @@ from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from gai_rx.boundary import Boundary, Inbox, Overflow, Straight
 from gai_rx.stream import Stream
+from gai_rx.threads import handed_over
 
 __all__ = ["AnyOperator", "BranchFailed", "Dropped", "Fan", "Plan", "Tagged"]
 
@@ -86,8 +87,9 @@ class Fan(abc.DisposableBase):
             if not self._over:  # the subscriber may have had enough of an earlier branch
                 one.start(stages, keeps, scheduler)
         if self._takers:  # all branches may have ended by themselves
+            end = handed_over(self._end)
             self._upstream.disposable = source.subscribe(
-                self._on_next, self._end, self._end, scheduler=scheduler
+                self._on_next, end, end, scheduler=scheduler
             )
         return self
 

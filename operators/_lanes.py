@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from reactivex.disposable import SingleAssignmentDisposable
 
-from gai_rx.events import trusted
 from gai_rx.flow import Buffer
 from gai_rx.overflow import may_drop
+from gai_rx.unvalidated import trusted
 
 __all__ = ["Gap", "Lane", "stamped"]
 

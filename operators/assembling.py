@@ -9,7 +9,8 @@ from reactivex import Observable, abc
 
 from gai_rx.events import ReasoningDelta, Start, StreamEvent, TextDelta
 from gai_rx.operators._outlet import finish
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.stream import Operator, lift
 
 __all__ = ["Snapshot", "accumulate_text", "collect", "snapshots"]

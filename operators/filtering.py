@@ -7,8 +7,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
 
-from gai_rx.events import ReasoningDelta, StreamEvent, TextDelta, trusted
+from gai_rx.events import ReasoningDelta, StreamEvent, TextDelta
 from gai_rx.stream import Operator, Stream, lift
+from gai_rx.unvalidated import trusted
 
 __all__ = ["choice", "only", "reasoning_only", "text_only", "where", "without"]
 

@@ -11,6 +11,7 @@ from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 from gai_rx.errors import BackpressureError
 from gai_rx.flow import Buffer, TimerPressure
 from gai_rx.stream import Stream, clock, lift, seconds
+from gai_rx.threads import handed_over
 
 __all__ = ["limit_rate"]
 
@@ -84,9 +85,8 @@ class _Pacing(abc.DisposableBase, Generic[T]):
         self._upstream = SingleAssignmentDisposable()
 
     def start(self, source: Observable[T], given: abc.SchedulerBase | None) -> abc.DisposableBase:
-        self._upstream.disposable = source.subscribe(
-            self._on_next, self._end, self._end, scheduler=given
-        )
+        end = handed_over(self._end)
+        self._upstream.disposable = source.subscribe(self._on_next, end, end, scheduler=given)
         return self
 
     def dispose(self) -> None:

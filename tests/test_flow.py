@@ -369,3 +369,20 @@ async def test_an_exception_of_any_kind_ends_the_stream_rather_than_nothing() ->
 def test_a_scheduler_without_a_loop_is_an_error_that_teaches() -> None:
     with pytest.raises(RuntimeError, match="needs a running event loop"):
         Source([1]).stream.subscribe(print, scheduler=TestScheduler())
+
+
+@pytest.mark.parametrize(
+    ("operator", "name"),
+    [
+        (relay(4), r"relay\(4\)"),
+        (map_async(asyncio.sleep), "map_async"),
+        (map_async(asyncio.sleep, 3), "map_async"),
+        (fan_out(one=relay(4)), "fan_out branch 'one'"),
+    ],
+)
+def test_a_boundary_without_a_loop_is_an_error_that_teaches(operator: Any, name: str) -> None:
+    asked: list[Any] = []
+    never: Stream[Any] = Stream(lambda *_: asked.append(1) or Disposable())
+    with pytest.raises(RuntimeError, match=f"{name}.* needs a running event loop"):
+        never.pipe(operator).subscribe(print, scheduler=TestScheduler())
+    assert not asked

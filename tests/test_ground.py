@@ -48,7 +48,8 @@ from gai_rx import (
     user,
 )
 from gai_rx.errors import Matcher, QuotaError, RateLimitError, TimedOutError, rate_limit, timeout
-from gai_rx.events import Event, ToolProgress, reasoning_delta, text_delta, tool_call_delta
+from gai_rx.events import Event, ToolProgress
+from gai_rx.unvalidated import reasoning_delta, text_delta, tool_call_delta
 
 ALL: list[StreamEvent] = [
     Start(provider="openai", model="m", response_id="r", attempt=2),

@@ -44,7 +44,7 @@ from gai_rx.object_reader import ObjectReader
 from gai_rx.objects import ObjectPlan, object_events, plan_object
 from gai_rx.operators.assembling import collect
 from gai_rx.operators.objects import elements, field, merge_fields, objects
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.schemas import Target
 from gai_rx.simulator import Answer, Asked, Simulator
 from gai_rx.views import ListView, ObjectView

@@ -18,7 +18,8 @@ from gai_rx.dialects import DIALECTS, Quirks
 from gai_rx.events import ToolCall
 from gai_rx.hosts import HOSTS
 from gai_rx.request import Message, Request, ToolResultPart, user
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.tools import Tool
 from tests import corpus
 from tests.request_types import mismatches

@@ -13,15 +13,7 @@ from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason,
 from gai_rx.dialects.parts import data_url, readable_by, told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError, ProtocolError
-from gai_rx.events import (
-    Citation,
-    Citations,
-    FinishReason,
-    StreamEvent,
-    Usage,
-    reasoning_delta,
-    text_delta,
-)
+from gai_rx.events import Citation, Citations, FinishReason, StreamEvent, Usage
 from gai_rx.request import (
     FilePart,
     ImagePart,
@@ -35,6 +27,7 @@ from gai_rx.request import (
     ToolResultPart,
 )
 from gai_rx.tools import Tool
+from gai_rx.unvalidated import reasoning_delta, text_delta
 
 __all__ = ["COHERE", "CohereDecoder", "encode"]
 

@@ -19,9 +19,10 @@ from gai_rx.dialects.likeness import Likeness
 from gai_rx.dialects.surrogates import Mender
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import GaiError, ProtocolError, TruncatedError
-from gai_rx.events import Finish, FinishReason, Raw, Start, StreamEvent, Usage, text_delta
+from gai_rx.events import Finish, FinishReason, Raw, Start, StreamEvent, Usage
 from gai_rx.refusals import stream_error
 from gai_rx.request import Request
+from gai_rx.unvalidated import text_delta
 from gai_rx.wire.json_text import decode_json
 from gai_rx.wire.ndjson import NDJSONDecoder
 from gai_rx.wire.sse import SSEDecoder

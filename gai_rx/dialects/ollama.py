@@ -14,7 +14,7 @@ from gai_rx.dialects.contract import Call, Decoder, Dialect, Quirks, cut_reason,
 from gai_rx.dialects.parts import readable_by, told_result, unsupported
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import BadRequestError
-from gai_rx.events import File, FinishReason, StreamEvent, Usage, reasoning_delta, text_delta
+from gai_rx.events import File, FinishReason, StreamEvent, Usage
 from gai_rx.request import (
     ImagePart,
     Message,
@@ -26,6 +26,7 @@ from gai_rx.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from gai_rx.unvalidated import reasoning_delta, text_delta
 
 __all__ = ["OLLAMA", "OllamaDecoder", "encode"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from gai_rx.dialects.surrogates import whole_text
 from gai_rx.errors import ProtocolError
-from gai_rx.events import ToolCall, ToolCallDelta, tool_call_delta
+from gai_rx.events import ToolCall, ToolCallDelta
+from gai_rx.unvalidated import tool_call_delta
 from gai_rx.wire.json_text import decode_json
 
 __all__ = ["OpenCall"]

@@ -19,7 +19,7 @@ from gai_rx.hosts import Endpoint, Host
 from gai_rx.http import Body, Proxy, Timeouts, get, post
 from gai_rx.providers.decoding import Taken, decoded
 from gai_rx.request import Request
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.stream import Stream
 
 __all__ = ["Asker"]

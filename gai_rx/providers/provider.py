@@ -12,7 +12,8 @@ from gai_rx.flow import produce
 from gai_rx.objects import object_events, object_steps, plan_object
 from gai_rx.providers.answering import Asker
 from gai_rx.request import Prompt, Request
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.schemas import Target
 from gai_rx.steps import Ask, PrepareStep, Resumed, Retry, RunSettings, retrying, run_steps
 from gai_rx.stopping import Stop

@@ -18,11 +18,11 @@ from gai_rx.events import (
     ToolCallDelta,
     ToolResult,
     Usage,
-    trusted,
 )
 from gai_rx.steps.jobs import Place
 from gai_rx.steps.tool_runs import ToolRuns
 from gai_rx.tools import Tool
+from gai_rx.unvalidated import trusted
 
 __all__ = ["HeardAnswer"]
 

@@ -23,7 +23,7 @@ from gai_rx.events import Event, Finish, Start, StreamEvent, ToolCall, Usage
 from gai_rx.flow import produce
 from gai_rx.operators.retrying import retry_on
 from gai_rx.request import Message, Request, ToolCallPart, ToolResultPart
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.steps.answers import HeardAnswer
 from gai_rx.steps.resuming import Resumed, check_resumable, joined, merged, pending_calls
 from gai_rx.steps.tool_runs import ToolRuns

@@ -36,7 +36,8 @@ from gai_rx.events import (
     ToolResult,
     Usage,
 )
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 
 
 def record(kind: str, **rest: Any) -> bytes:

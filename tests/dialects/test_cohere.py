@@ -38,7 +38,7 @@ from gai_rx.request import (
     tool_result,
     user,
 )
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.tools import Tool
 
 Record = dict[str, Any]

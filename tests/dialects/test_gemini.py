@@ -47,7 +47,8 @@ from gai_rx.request import (
     tool_result,
     user,
 )
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.tools import Tool
 
 Record = dict[str, Any]

@@ -27,7 +27,8 @@ from gai_rx.dialects import Quirks
 from gai_rx.dialects.openai_chat import ChatDecoder, encode
 from gai_rx.errors import GaiError
 from gai_rx.events import StreamEvent
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 
 
 def chunk(delta: dict[str, Any] | None = None, reason: str | None = None, **rest: Any) -> bytes:

@@ -26,7 +26,8 @@ from gai_rx.dialects import Quirks
 from gai_rx.dialects.openai_responses import ResponsesDecoder, encode
 from gai_rx.errors import GaiError
 from gai_rx.events import Finish, StreamEvent, ToolCallDelta
-from gai_rx.result import Result, ResultBuilder
+from gai_rx.result import Result
+from gai_rx.result_builder import ResultBuilder
 
 
 def record(kind: str, **rest: Any) -> bytes:

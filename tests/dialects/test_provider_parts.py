@@ -20,7 +20,7 @@ from gai_rx.request import (
     tool_result,
     user,
 )
-from gai_rx.result import ResultBuilder
+from gai_rx.result_builder import ResultBuilder
 from gai_rx.turns import readable
 
 SEARCH = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}

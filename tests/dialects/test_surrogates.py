@@ -8,18 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gai_rx.dialects.surrogates import Mender, whole_text
-from gai_rx.events import (
-    Finish,
-    Raw,
-    ReasoningDelta,
-    RefusalDelta,
-    StreamEvent,
-    Usage,
-    reasoning_delta,
-    text_delta,
-    tool_call_delta,
-    trusted,
-)
+from gai_rx.events import Finish, Raw, ReasoningDelta, RefusalDelta, StreamEvent, Usage
+from gai_rx.unvalidated import reasoning_delta, text_delta, tool_call_delta, trusted
 
 HIGH, LOW, WHOLE, LOST = "\ud83d", "\ude00", "\U0001f600", "\ufffd"
 

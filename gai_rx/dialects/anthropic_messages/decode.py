@@ -10,17 +10,9 @@ from gai_rx.dialects.contract import Decoder, cut_reason, whole
 from gai_rx.dialects.parts import provider_block
 from gai_rx.dialects.tool_calls import OpenCall
 from gai_rx.errors import ProtocolError
-from gai_rx.events import (
-    Citation,
-    Citations,
-    FinishReason,
-    ToolCall,
-    ToolResult,
-    Usage,
-    reasoning_delta,
-    text_delta,
-)
+from gai_rx.events import Citation, Citations, FinishReason, ToolCall, ToolResult, Usage
 from gai_rx.refusals import stream_error
+from gai_rx.unvalidated import reasoning_delta, text_delta
 
 __all__ = ["MessagesDecoder"]
 

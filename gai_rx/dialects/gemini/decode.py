@@ -26,9 +26,8 @@ from gai_rx.events import (
     ToolCall,
     ToolResult,
     Usage,
-    reasoning_delta,
-    text_delta,
 )
+from gai_rx.unvalidated import reasoning_delta, text_delta
 from gai_rx.wire.json_text import decode_json
 
 __all__ = ["GeminiDecoder"]

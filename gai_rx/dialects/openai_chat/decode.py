@@ -17,9 +17,8 @@ from gai_rx.events import (
     RefusalDelta,
     Safety,
     Usage,
-    reasoning_delta,
-    text_delta,
 )
+from gai_rx.unvalidated import reasoning_delta, text_delta
 
 __all__ = ["ChatDecoder"]
 

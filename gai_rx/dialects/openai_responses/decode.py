@@ -20,14 +20,8 @@ from gai_rx.dialects.openai_responses.items import (
     verdicts,
 )
 from gai_rx.errors import ProtocolError
-from gai_rx.events import (
-    AudioDelta,
-    Error,
-    FinishReason,
-    RefusalDelta,
-    reasoning_delta,
-    text_delta,
-)
+from gai_rx.events import AudioDelta, Error, FinishReason, RefusalDelta
+from gai_rx.unvalidated import reasoning_delta, text_delta
 
 __all__ = ["ResponsesDecoder"]
 
