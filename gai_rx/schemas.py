@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,7 +72,8 @@ class Target(Generic[T]):
                 schema = self._adapter.json_schema()
             except Exception as error:
                 raise TypeError(f"{type_!r} has no JSON schema: {error}") from error
-            name = getattr(type_, "__name__", "answer")
+            bare = get_args(type_)[0] if get_origin(type_) is Annotated else type_
+            name = getattr(bare, "__name__", "answer")
         self.name = _NOT_IN_A_NAME.sub("_", name).strip("_")[:64] or "answer"
         schema = _inlined(schema)
         kind = schema.get("type")
@@ -183,7 +184,7 @@ def _invalid(message: str, text: str) -> ObjectInvalidError:
 def faults(error: ValidationError) -> str:
     """What is wrong, place by place, without what came: it may be anything, and long."""
     told = error.errors(include_url=False, include_input=False, include_context=False)
-    places = [f"{'.'.join(map(str, e['loc'])) or 'the object'}: {e['msg']}" for e in told[:8]]
+    places = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in told[:8]]
     if len(told) > 8:
         places.append(f"and {len(told) - 8} more")
     return "; ".join(places)

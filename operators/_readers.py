@@ -183,7 +183,9 @@ def _fitted(fit: Callable[[Any], T], found: Found) -> T:
     try:
         return fit(found.value)
     except ObjectInvalidError as error:
-        where = JsonPath(found.place)
-        placed = ObjectInvalidError(f"in {where}: {error.message}", phase="decode")
+        where, told = JsonPath(found.place), error.message
+        fits_not = told.removeprefix("the object")  # the one that stands there
+        told = f"in {where}: {told}" if fits_not == told else f"{where}{fits_not}"
+        placed = ObjectInvalidError(told, phase="decode")
         placed.text = json.dumps(found.value, ensure_ascii=False)
         raise placed from error.__cause__
