@@ -1263,6 +1263,12 @@ def test_the_counts_of_records_that_were_cut_out_are_told_at_the_end() -> None:
         assert [e.output_tokens for e in events if isinstance(e, Usage)] == [101]
 
 
+def test_records_without_counts_may_be_cut_out_too() -> None:
+    events = answer(*(record(text(word)) for word in ("one", "two", "three")), STOP)
+    assert [e.text for e in events if isinstance(e, TextDelta)] == ["one", "two", "three"]
+    assert not any(isinstance(e, Usage) for e in events)
+
+
 def test_counts_that_are_no_json_are_an_error_even_where_only_the_text_was_read() -> None:
     records = body(*counting(10, ["one", "two", "three"]))
     broken = records.replace(b'"candidatesTokenCount": 12', b'"candidatesTokenCount": 02')

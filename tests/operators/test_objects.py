@@ -419,6 +419,7 @@ def test_an_element_that_does_not_fit_ends_the_stream_behind_those_before_it() -
     assert error.text == '{"n": "x"}'
 
 
+@pytest.mark.untraced
 def test_a_hundred_thousand_elements_are_read_in_constant_memory() -> None:
     def pieces(count: int) -> Iterator[str]:
         yield '{"items": ['
