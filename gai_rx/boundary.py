@@ -13,8 +13,18 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from gai_rx.errors import StalledError
-from gai_rx.flow import Buffer, Pressure, Stopped, current, dispose_task, start_task, to_be_ended
+from gai_rx.flow import (
+    Buffer,
+    Pressure,
+    Stopped,
+    check_loop,
+    current,
+    dispose_task,
+    goes_up,
+    start_task,
+)
 from gai_rx.overflow import Overflow, check_policy, make_policy
+from gai_rx.threads import handed_over
 
 __all__ = ["Boundary", "Inbox", "Overflow", "Straight", "Work", "check_policy"]
 
@@ -122,11 +132,17 @@ class Boundary(Generic[T]):
     ) -> abc.DisposableBase:
         """Start the task and subscribe above."""
         self.start(Disposable())
-        self._upstream = source.subscribe(self.take, self.end, self.end, scheduler=scheduler)
+        end = handed_over(self.end)
+        self._upstream = source.subscribe(self.take, end, end, scheduler=scheduler)
         return Disposable(self.dispose)
 
     def start(self, upstream: abc.DisposableBase) -> None:
-        """Start the task; who calls this feeds the boundary, by `take` and `end`."""
+        """Start the task; who calls this feeds the boundary, by `take` and `end`.
+
+        Raises:
+            RuntimeError: If no loop runs that could run it.
+        """
+        check_loop(self._inbox.buffer.gate.name)
         self._upstream = upstream
         self._work.start()
         self._task = start_task(self._deliver(), f"gai_rx {self._inbox.buffer.gate.name}")
@@ -177,13 +193,9 @@ class Boundary(Generic[T]):
             await self._work.run(self._pressure)
         except Stopped:
             return
-        except asyncio.CancelledError as cancelled:
-            if to_be_ended():
-                raise
-            self._fail(cancelled)
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:
+            if goes_up(error):
+                raise
             self._fail(error)
         else:
             if self._inbox.error is not None:
@@ -197,4 +209,4 @@ class Boundary(Generic[T]):
     def _fail(self, error: BaseException) -> None:
         self._inbox.ended = True
         self._upstream.dispose()
-        self._observer.on_error(error)  # type: ignore[arg-type]  # CancelledError: not silence
+        self._observer.on_error(error)  # type: ignore[arg-type]  # of whatever class

@@ -32,8 +32,10 @@ __all__ = [
     "Gate",
     "Pressure",
     "TimerPressure",
+    "check_loop",
     "current",
     "dispose_task",
+    "goes_up",
     "produce",
     "start_task",
     "to_be_ended",
@@ -286,8 +288,21 @@ def start_task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]
 
 def to_be_ended() -> bool:
     """Whether this task was cancelled; if not, a `CancelledError` in it is a user function's."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return False
     return task is not None and task.cancelling() > 0
+
+
+def goes_up(error: BaseException) -> bool:
+    """Whether an exception is none of the stream's: it ends the program, or this very task.
+
+    Every other, whatever its class, belongs into `on_error`: who reads would wait for ever.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return to_be_ended()
+    return isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 def dispose_task(task: asyncio.Task[None], pressure: Pressure) -> None:
@@ -317,7 +332,7 @@ def produce(
     def subscribe(
         observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        _check_loop(name)
+        check_loop(name)
         pressure = Pressure()
         task = start_task(_pump(make, observer, pressure), name)
         return Disposable(lambda: dispose_task(task, pressure))
@@ -325,7 +340,12 @@ def produce(
     return subscribe
 
 
-def _check_loop(name: str) -> None:
+def check_loop(name: str) -> None:
+    """Refuse to begin where no loop runs.
+
+    Raises:
+        RuntimeError: If none does.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -335,7 +355,7 @@ def _check_loop(name: str) -> None:
         ) from None
 
 
-async def _pump(  # noqa: C901 - hot, and one coroutine for each open stream
+async def _pump(
     make: Callable[[], AsyncGenerator[Sequence[T], None]],
     observer: abc.ObserverBase[T],
     pressure: Pressure,
@@ -354,13 +374,9 @@ async def _pump(  # noqa: C901 - hot, and one coroutine for each open stream
                 del batch  # the next one may be long in coming
     except Stopped:
         return
-    except asyncio.CancelledError as cancelled:
-        if to_be_ended():
-            raise
-        observer.on_error(cancelled)  # type: ignore[arg-type]  # better than silence
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except BaseException as error:
-        observer.on_error(error)  # type: ignore[arg-type]  # the subscriber would wait for ever
+        if goes_up(error):
+            raise
+        observer.on_error(error)  # type: ignore[arg-type]  # of whatever class
     else:
         observer.on_completed()

@@ -166,7 +166,8 @@ class StreamMonitor:
         Drops and the depth of queues are the monitor's: they are the same for every name.
 
         Raises:
-            KeyError: If no stream of that name was watched, or it is forgotten.
+            KeyError: If no stream of that name has been subscribed to, or it is forgotten. Of all
+                there is a report at any time, with zeros where nothing has begun.
         """
         with self._lock:
             drops, queues = self._drops, tuple(self._queues)
@@ -241,6 +242,11 @@ class StreamMonitor:
         return [self._named[name]], _elapsed(self._named[name])
 
     def _unknown(self) -> str:
+        if self._span is None:
+            return (
+                "is watched yet: a name is known once a stream with monitor(…, name) has been "
+                "subscribed to; health() of all may be asked before"
+            )
         known = self.names
         told = ", ".join(map(repr, known[-_TOLD:])) or "none"
         more = f", and {len(known) - _TOLD} more" if len(known) > _TOLD else ""

@@ -30,7 +30,11 @@ class PortalClosedError(RuntimeError):
 
 
 class Portal:
-    """One daemon thread with one event loop."""
+    """One daemon thread with one event loop.
+
+    Attributes:
+        inherited: Whether this is a forked child, in which the thread of its parent does not run.
+    """
 
     _one: ClassVar[Portal | None] = None
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -40,14 +44,22 @@ class Portal:
         """The process's portal, started if it does not run."""
         with cls._lock:
             one = cls._one
-            if one is None or one.pid != os.getpid() or not one.alive:
+            if one is None or not one.alive:
                 one = cls._one = cls()
             return one
+
+    @classmethod
+    def leave_behind(cls) -> None:
+        """In a forked child: nobody is left who could open the lock, or end what waits."""
+        cls._lock = threading.Lock()
+        if cls._one is not None:
+            cls._one.inherited = True
+            atexit.unregister(cls._one.close)
 
     def __init__(self) -> None:
         self._stop: asyncio.Event
         self._waiting: list[Callable[[BaseException], object]] = []
-        self.pid = os.getpid()
+        self.inherited = False
         ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
 
         async def main() -> None:
@@ -74,7 +86,19 @@ class Portal:
     @property
     def alive(self) -> bool:
         """Whether its loop takes calls."""
-        return self.thread.is_alive() and not self.loop.is_closed()
+        return not self.inherited and self.thread.is_alive() and not self.loop.is_closed()
+
+    def check_fork(self) -> None:
+        """Refuse what would wait for ever.
+
+        Raises:
+            PortalClosedError: If this is a forked child.
+        """
+        if self.inherited:
+            raise PortalClosedError(
+                "the process was forked while a stream was read: its parent reads on, and this "
+                "child begins streams of its own"
+            )
 
     @contextmanager
     def waiting(self, tell: Callable[[BaseException], object]) -> Iterator[None]:
@@ -89,8 +113,9 @@ class Portal:
         """Run a function that does not block on the portal's thread, and wait for its result.
 
         Raises:
-            PortalClosedError: If the portal has ended.
+            PortalClosedError: If the portal has ended, or is that of this process's parent.
         """
+        self.check_fork()
         if threading.current_thread() is self.thread:
             return function()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -117,10 +142,14 @@ class Portal:
     def close(self) -> None:
         """End the loop and what runs in it; a later `get` starts a new one."""
         atexit.unregister(self.close)
-        if self.pid == os.getpid() and self.alive:
+        if self.alive:
             self.loop.call_soon_threadsafe(self._stop.set)
             if threading.current_thread() is not self.thread:
                 self.thread.join(_EXIT_PATIENCE)
+
+
+if hasattr(os, "register_at_fork"):  # where processes do fork
+    os.register_at_fork(after_in_child=Portal.leave_behind)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -10,6 +10,7 @@ from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 
 from gai_rx.errors import GaiError, Matcher
 from gai_rx.events import Raw, Retry, Start, StreamEvent, TextDelta, Usage
+from gai_rx.flow import goes_up
 from gai_rx.stream import Stream, clock
 from gai_rx.unvalidated import trusted
 from gai_rx.watches import NO_CONTENT
@@ -230,8 +231,10 @@ class Attempts:
             following = self._plan(error, self) if isinstance(error, Exception) else None
             if following is not None:
                 self._go_over(error, following)
-        except Exception as raised:  # of the user's predicate, jitter, hook or subscriber
-            self._observer.on_error(raised)
+        except BaseException as raised:  # of the user's predicate, jitter, hook or subscriber
+            if goes_up(raised):
+                raise
+            self._observer.on_error(raised)  # type: ignore[arg-type]  # of whatever class
             return
         if following is None:
             self._give_up(error)

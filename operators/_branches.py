@@ -11,6 +11,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
 from gai_rx.boundary import Boundary, Inbox, Overflow, Straight
+from gai_rx.flow import check_loop
 from gai_rx.stream import Stream
 from gai_rx.threads import handed_over
 
@@ -81,6 +82,7 @@ class Fan(abc.DisposableBase):
     def start(
         self, source: Observable[object], scheduler: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
+        check_loop("fan_out")
         keeps = isinstance(source, Stream) and source.of_events
         stages = source.stages if isinstance(source, Stream) else (type(source).__name__,)
         for one in self._branches:

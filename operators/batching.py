@@ -11,6 +11,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from gai_rx.events import Finish, Start, TextDelta
 from gai_rx.operators._outlet import Outlet
 from gai_rx.stream import Operator, Stream, clock, lift
+from gai_rx.threads import handed_over
 
 __all__ = ["batch", "batch_text"]
 
@@ -255,7 +256,8 @@ class _Batching:
     def subscribe(
         self, source: Observable[Any], given: abc.SchedulerBase | None
     ) -> abc.DisposableBase:
-        upstream = source.subscribe(self._on_next, self._end, self._end, scheduler=given)
+        end = handed_over(self._end)
+        upstream = source.subscribe(self._on_next, end, end, scheduler=given)
         return CompositeDisposable(upstream, self._outlet, self._emitter.timers)
 
     def _on_next(self, item: Any) -> None:

@@ -12,6 +12,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 from gai_rx.errors import BackpressureError
 from gai_rx.flow import Buffer, TimerPressure, current
 from gai_rx.stream import Operator, clock, lift
+from gai_rx.threads import handed_over
 
 __all__ = ["flat_map"]
 
@@ -174,7 +175,10 @@ class _Flattening(abc.DisposableBase, Generic[B]):
         subscription = SingleAssignmentDisposable()
         self._inner[subscription] = None
 
-        def ended() -> None:
+        def ended(error: Exception | None = None, /) -> None:
+            if error is not None:
+                self._fail(error)
+                return
             self._inner.pop(subscription, None)
             self._begin_waiting()
 
@@ -185,8 +189,9 @@ class _Flattening(abc.DisposableBase, Generic[B]):
                     f"{self._waiting.gate.name}: the function must return a Stream or another "
                     f"Observable, got {type(made).__name__}; an async function goes into map_async"
                 )
+            end = handed_over(ended)
             subscription.disposable = made.subscribe(
-                self._emit, self._fail, ended, scheduler=self._scheduler
+                self._emit, end, end, scheduler=self._scheduler
             )
 
         self._beginning = True

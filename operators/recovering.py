@@ -10,6 +10,7 @@ from reactivex.disposable import SerialDisposable, SingleAssignmentDisposable
 
 from gai_rx.errors import GaiError
 from gai_rx.events import Error
+from gai_rx.flow import goes_up
 from gai_rx.operators._attempts import Below, When, check_when, kind_of, shown, wants
 from gai_rx.operators._outlet import Outlet
 from gai_rx.stream import Operator, Stream, lift
@@ -152,8 +153,11 @@ def _replacing(
             if isinstance(error, Exception) and not below.has_raised(error):
                 try:
                     following = instead(error)
-                except Exception as raised:  # of the user's function
-                    error = raised
+                except BaseException as raised:  # of the user's function
+                    if goes_up(raised):
+                        raise
+                    observer.on_error(raised)  # type: ignore[arg-type]  # of whatever class
+                    return
             if following is None:
                 observer.on_error(error)
                 return

@@ -404,6 +404,15 @@ def test_streams_that_run_are_kept_where_adding_and_removing_one_copies_none() -
     assert list(active) == watches
 
 
+def test_before_any_subscription_a_name_is_told_to_be_early_and_all_together_are_empty() -> None:
+    monitor = StreamMonitor()
+    with pytest.raises(
+        KeyError, match=r"'one' is watched yet: .* subscribed to; health\(\) of all"
+    ):
+        monitor.health("one")
+    assert monitor.health() == StreamHealth()
+
+
 def test_a_name_that_was_never_watched_is_told() -> None:
     monitor = StreamMonitor()
     begin(monitor, "one")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,20 @@ def test_who_waits_when_the_portal_is_closed_is_told() -> None:
     assert source.closed == 1
 
 
+def test_for_yields_what_had_come_when_the_portal_is_closed() -> None:
+    source, read = Source(range(1000)), list[int]()
+    items = iter(source.stream)
+    read.append(next(items))
+    for _ in range(1000):
+        if source.pulled >= 64:  # it is held
+            break
+        time.sleep(0.002)
+    Portal.get().close()
+    with pytest.raises(PortalClosedError):
+        read.extend(items)
+    assert read == list(range(source.pulled))
+
+
 def test_subscriptions_of_a_closed_portal_can_be_disposed() -> None:
     source = Source(endless=True)
     subscription = source.stream.subscribe()
@@ -110,21 +125,114 @@ async def test_a_thread_of_a_program_that_has_a_loop_may_block() -> None:
     assert await asyncio.to_thread(Source([1, 2]).stream.run) == 2
 
 
-def test_a_forked_child_starts_its_own_portal() -> None:
-    done = script(
-        """
-        import os
-        from tests.operators.sources import Source
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 
-        assert Source([1]).stream.run() == 1
+FORK = """
+    import os, signal, threading, time, warnings
+    from gai_rx.portal import Portal, PortalClosedError
+    from tests.operators.sources import Source
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads
+
+    def in_a_child(act):
         child = os.fork()
         if not child:
-            os._exit(Source([1, 2]).stream.run())
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
-        assert Source([1, 2, 3]).stream.run() == 3
+            signal.alarm(10)  # rather than to hang
+            os._exit(act())
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+def forks(text: str) -> None:
+    """Run a script that may fork; it must end well, and in silence."""
+    done = script(textwrap.dedent(FORK) + textwrap.dedent(text))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@forking
+def test_a_forked_child_starts_its_own_portal() -> None:
+    forks(
+        """
+        assert Source([1]).stream.run() == 1
+        assert in_a_child(lambda: Source([1, 2]).stream.run()) == 2
+        assert in_a_child(lambda: in_a_child(lambda: len(list(Source([1, 2, 3]).stream)))) == 3
+        assert Source([1, 2, 3, 4]).stream.run() == 4
         """
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@forking
+def test_a_child_that_is_forked_while_another_thread_asks_for_the_portal_does_not_hang() -> None:
+    forks(
+        """
+        asks, forked = threading.Event(), threading.Event()
+
+        def ask():
+            with Portal._lock:
+                asks.set()
+                forked.wait()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        asks.wait()
+        assert in_a_child(lambda: Source([1, 2]).stream.run()) == 2
+        forked.set()
+        thread.join()
+        """
+    )
+
+
+@forking
+def test_a_child_can_not_read_on_what_its_parent_reads() -> None:
+    forks(
+        """
+        items = iter(Source(endless=True).stream)
+        first = next(items)
+
+        def read_on():
+            try:
+                return next(items)
+            except PortalClosedError as error:
+                assert "forked" in str(error)
+                return Source([77]).stream.run()
+
+        assert in_a_child(read_on) == 77
+        assert next(items) == first + 1
+        """
+    )
+
+
+@forking
+def test_a_child_can_dispose_what_its_parent_has_subscribed_to() -> None:
+    forks(
+        """
+        source = Source(endless=True)
+        subscription, portal = source.stream.subscribe(), Portal.get()
+
+        def leave():
+            subscription.dispose()
+            portal.close()
+            try:
+                portal.call(int)
+            except PortalClosedError:
+                return 7
+
+        assert in_a_child(leave) == 7
+        assert portal.alive and source.closed == 0
+        subscription.dispose()
+        """
+    )
+
+
+@forking
+def test_a_child_of_the_portals_own_thread_starts_its_own_portal() -> None:
+    forks(
+        """
+        child = []
+        Portal.get().call(lambda: child.append(in_a_child(lambda: Source([1, 2]).stream.run())))
+        assert child == [2]
+        """
+    )
 
 
 def test_at_interpreter_exit_live_streams_are_closed() -> None:

@@ -58,6 +58,25 @@ async def test_leaving_async_for_closes_the_source() -> None:
     assert source.closed == 1
 
 
+async def test_leaving_async_for_lets_go_before_the_next_line() -> None:
+    gone = list[bool]()
+    endless = Stream.of(
+        rx.of(1).pipe(ops.concat(rx.never()), ops.finally_action(lambda: gone.append(True)))
+    )
+    async for _ in endless:
+        break
+    assert gone == [True]
+
+
+async def test_an_iteration_is_an_async_generator() -> None:
+    items = aiter(Source(endless=True).stream)
+    assert await items.asend(None) == 1
+    with pytest.raises(ZeroDivisionError):
+        await items.athrow(ERROR)
+    assert [item async for item in items] == []
+    await items.aclose()
+
+
 async def test_leaving_async_for_closes_the_request() -> None:
     async with WireServer(answer(*chat("a", "b")[:2], then="stall")) as server:
         async for event in server.provider.stream_text("Hi"):
@@ -103,6 +122,30 @@ async def test_await_raises_the_error_itself() -> None:
 async def test_await_of_an_empty_stream_says_so() -> None:
     with pytest.raises(SequenceContainsNoElementsError):
         await Source().stream
+
+
+async def test_await_of_a_stream_that_raises_stop_iteration_tells_so_rather_than_hang() -> None:
+    def next_of_nothing(_: int) -> Any:
+        return next(iter(()))
+
+    stream = Source([1]).stream.pipe(ops.map(next_of_nothing))
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        await asyncio.wait_for(asyncio.ensure_future(stream), 5)
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+async def test_an_awaiting_coroutine_that_is_closed_leaves_the_stream() -> None:
+    source = Source(endless=True)
+
+    async def wait() -> Any:
+        return await source.stream
+
+    waiting = wait()
+    waiting.send(None)
+    await settle()
+    waiting.close()
+    await settle()
+    assert source.closed == 1
 
 
 async def test_cancelling_who_awaits_closes_the_source() -> None:

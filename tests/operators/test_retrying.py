@@ -36,7 +36,14 @@ from gai_rx import (
     transient,
     truncated,
 )
-from gai_rx.operators import batch, retry_on, text_only
+from gai_rx.operators import (
+    batch,
+    errors_as_events,
+    fallback_to,
+    recover,
+    retry_on,
+    text_only,
+)
 from tests.operators.marbles import EVENTS, Cold, check_sources, diagram
 from tests.operators.sources import Source, Timers, fails, in_turn, settle
 from tests.wire_server import WireServer, answer, chat, refuse
@@ -518,6 +525,78 @@ def test_an_error_of_the_users_own_function_arrives_as_itself(part: str) -> None
         )
     )
     assert run.error is mine
+
+
+class _Odd(BaseException):
+    """An exception that is no `Exception`, as some frameworks have."""
+
+
+def _asking(when: Callable[[Exception], bool]) -> dict[str, Any]:
+    """The operators that ask a user's function what to do about an error."""
+    return {
+        "retry_on": retry_on(when),
+        "recover": recover(when, with_=["instead"]),
+        "recover, with_": recover(Exception, with_=when),  # type: ignore[arg-type]
+        "errors_as_events": errors_as_events(when),
+        "fallback_to": fallback_to(Source(["another"]).stream, on=when),
+    }
+
+
+@pytest.mark.parametrize("name", _asking(callable))
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, _Odd])
+async def test_an_exception_of_any_kind_of_a_predicate_ends_the_stream_rather_than_nothing(
+    name: str, kind: type[BaseException]
+) -> None:
+    mine = kind()
+
+    def bad(_: Exception) -> bool:
+        raise mine
+
+    told: list[BaseException] = []
+    source = Source(error=BUSY)
+    source.stream.pipe(_asking(bad)[name]).subscribe(on_error=told.append)
+    await settle()
+    assert told == [mine]
+    assert (source.asked, source.closed) == (1, 1)
+    with pytest.raises(kind):
+        async with asyncio.timeout(5):
+            await source.stream.pipe(_asking(bad)[name])
+
+
+def test_without_a_loop_a_predicate_that_raises_cancelled_error_ends_the_stream_too() -> None:
+    def bad(_: Exception) -> bool:
+        raise asyncio.CancelledError
+
+    assert isinstance(Run(rx.throw(BUSY).pipe(retry_on(bad))).error, asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("name", _asking(callable))
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_passes_through_a_predicate(
+    name: str, kind: type[BaseException]
+) -> None:
+    def leave(_: Exception) -> bool:
+        raise kind
+
+    with pytest.raises(kind):
+        Run(rx.throw(BUSY).pipe(_asking(leave)[name]))
+    with pytest.raises(kind):
+        Source(error=BUSY).stream.pipe(_asking(leave)[name]).run()
+
+
+async def test_a_task_that_is_cancelled_by_a_predicate_is_cancelled() -> None:
+    told: list[BaseException] = []
+
+    def leave(_: Exception) -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        raise asyncio.CancelledError
+
+    source = Source(error=BUSY)
+    source.stream.pipe(retry_on(leave)).subscribe(on_error=told.append)
+    await settle()
+    assert (told, source.closed) == ([], 1)
 
 
 async def test_disposed_while_it_waits_it_never_asks_again() -> None:
