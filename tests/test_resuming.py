@@ -23,6 +23,7 @@ from gai_rx import (
     connect,
     transient,
 )
+from gai_rx.dialects import DIALECTS
 from gai_rx.dialects.openai_responses import ResponsesDecoder
 from gai_rx.operators.retrying import retry_on
 from gai_rx.simulator import Answer, Asked, Simulator
@@ -248,3 +249,8 @@ async def test_openais_own_client_goes_on_with_an_answer() -> None:
     assert first == list(range(len(RECORDS)))
     assert "".join(texts) == ANSWER.text
     assert whole.output_text == ANSWER.text
+
+
+@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "openai_responses"])
+def test_no_other_dialect_knows_where_the_rest_of_an_answer_is(name: str) -> None:
+    assert DIALECTS[name].decoder().rest_path() is None

@@ -429,6 +429,12 @@ def test_a_text_may_not_be_longer_than_its_limit(size: int) -> None:
     assert read(["[1, 2]", " " * 14], limit=20)[0] == [1, 2]
 
 
+@pytest.mark.parametrize("filler", ["ab", "é", "\\\\n", "\\ud83e\\udd86"])
+def test_a_string_of_very_many_pieces_is_whole(filler: str) -> None:
+    pieces = ['["', *[filler] * 10_000, '"]']
+    assert read(pieces)[0] == json.loads("".join(pieces))
+
+
 def test_a_fault_before_the_limit_is_the_one_that_is_told() -> None:
     message, found = refusal(["[1, x" + "1" * 50], limit=20, watch=["$[*]"])
     assert "at offset 4" in message
