@@ -113,10 +113,16 @@ class Pressure:
         self.gates: list[Gate] = []
         self.stopped = False
 
-    def hold(self, gate: Gate) -> None:
-        """Make the producer wait for this gate, unless the gate waits for the producer."""
-        if gate not in self.gates and not gate.waits_for(self):
-            self.gates.append(gate)
+    def hold(self, gate: Gate) -> bool:
+        """Make the producer wait for this gate, unless the gate waits for the producer.
+
+        Returns:
+            Whether it did not wait for it before, and does now.
+        """
+        if gate in self.gates or gate.waits_for(self):
+            return False
+        self.gates.append(gate)
+        return True
 
     def stop(self) -> None:
         """Make the producer end at its next step: an ever-open gate leads it into `relieve`."""
@@ -189,7 +195,8 @@ class Buffer(Generic[T]):
 
     A producer that has no pressure (a Subject, another library's timer) can not be held, nor can
     the task that empties the buffer itself, when it is fed back what it emits. They get the room of
-    `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so.
+    `4 * size + 64` items, then `BackpressureError`: memory is bounded, and loudly so. Of producers
+    that can be held each has at most one item above the size, however many they are.
     """
 
     __slots__ = ("_limit", "_low", "_thread", "gate", "items", "size")
@@ -224,20 +231,20 @@ class Buffer(Generic[T]):
         items = self.items
         items.append(item)
         if len(items) >= self.size:
-            self.hold_producer()
-            if len(items) > self._limit:
+            is_last = self.hold_producer()  # of this producer: thousands may have one each
+            if len(items) > self._limit and not is_last:
+                waiting = len(items)
                 items.clear()
                 raise BackpressureError(
-                    f"{self.gate.name}: {self._limit + 1} items wait where {self.size} may; the "
+                    f"{self.gate.name}: {waiting} items wait where {self.size} may; the "
                     "producer above can not be slowed down: drop, batch or sample before this place"
                 )
 
-    def hold_producer(self) -> None:
-        """Close the gate, and let whoever emits right now wait for it."""
+    def hold_producer(self) -> bool:
+        """Close the gate, and let whoever emits right now wait for it; whether it begins to."""
         self.gate.close()
         pressure = current.get()
-        if pressure is not None:
-            pressure.hold(self.gate)
+        return pressure is not None and pressure.hold(self.gate)
 
     def check_thread(self) -> None:
         """Refuse another thread than the one that subscribed.

@@ -117,9 +117,8 @@ class _ThreadBuffer:
         if kind == "next" and waiting >= _AHEAD:
             self.gate.close()
             pressure = current.get()
-            if pressure is not None:
-                pressure.hold(self.gate)
-            if waiting > 4 * _AHEAD + 64:
+            is_last = pressure is not None and pressure.hold(self.gate)  # as in `Buffer`
+            if waiting > 4 * _AHEAD + 64 and not is_last:
                 overrun = BackpressureError(
                     f"for: {waiting} items wait where {_AHEAD} may; "
                     "the producer above can not be slowed down"

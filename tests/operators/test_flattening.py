@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+import time
 from typing import Any, assert_type
 
 import pytest
@@ -377,3 +378,30 @@ async def test_a_lambda_needs_no_types_to_have_the_inner_streams() -> None:
     lengths = Stream.from_iterable(["a", "bc"]).pipe(flat_map(lambda text: rx.of(len(text))))
     assert_type(lengths, Stream[int])
     assert await lengths.to_list() == [1, 2]
+
+
+async def test_each_of_very_many_streams_may_have_an_item_for_a_slow_reader() -> None:
+    many = Stream.from_iterable(range(1000)).pipe(
+        flat_map(lambda n: Stream.from_iterable([n] * 3), concurrency=1000)
+    )
+    seen = [item async for item in many]
+    assert sorted(seen) == sorted([*range(1000)] * 3)
+    merged = Stream.of(rx.merge(*(Stream.from_iterable([n] * 3) for n in range(1000))))
+    assert sorted([item async for item in merged.pipe(map_async(_later, queue=2))]) == sorted(seen)
+
+
+def test_each_of_very_many_streams_may_have_an_item_for_a_plain_loop() -> None:
+    many = Stream.from_iterable(range(1000)).pipe(
+        flat_map(lambda n: Stream.from_iterable([n] * 3), concurrency=1000)
+    )
+    seen = list[int]()
+    for item in many:
+        seen.append(item)
+        if not len(seen) % 100:
+            time.sleep(0.001)
+    assert sorted(seen) == sorted([*range(1000)] * 3)
+
+
+async def _later(item: int) -> int:
+    await asyncio.sleep(0)
+    return item
