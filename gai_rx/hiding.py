@@ -9,7 +9,6 @@ or the name. A server may repeat any of them, whole or cut off, in what it says 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +55,10 @@ _HARMLESS_BEGINNINGS: Final = ("accept", "content-", "x-stainless-")
 _HARMLESS_ENDS: Final = ("-beta", "-version")
 
 _SCHEME = re.compile(r"(basic|bearer|token|key|apikey|api-key|digest|negotiate|dpop)\s+", re.I)
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|gsk|xai|key|AIza)[-_]?[A-Za-z0-9_*.\-]{6,}|\bBearer\s+\S+")
+# A digit or a mask in it tells a key from a word such as keyboard_layout or skip_special_tokens.
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|gsk|xai|key|AIza)[-_]?(?=[A-Za-z_.\-]*[0-9*])[A-Za-z0-9_*.\-]{6,}|\bBearer\s+\S+"
+)
 _USER = re.compile(r"""(?<=://)[^\s/?#"<>]*@""")
 
 
@@ -95,7 +97,7 @@ def _values(name: str, value: str) -> Iterator[str]:
 def _user_and_password(encoded: str) -> Iterator[str]:
     try:
         decoded = base64.b64decode(encoded).decode("utf-8", "replace")
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and so is what is said of text beyond ASCII
         return
     user, _, password = decoded.partition(":")
     if len(user) >= _LEAST_VALUE:

@@ -91,8 +91,8 @@ class Named:
 
     def ends(self, watch: Watch) -> None:
         """One of its streams has ended."""
+        self.ended = watch  # first: another thread may ask at any moment
         self.active.pop(watch, None)
-        self.ended = watch
         if not self.active and self.on_idle is not None:
             self.on_idle()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
-from gai_rx.hiding import bare, hidden, secret_values
+from gai_rx.hiding import bare, hidden, one_line, secret_values
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,26 @@ def test_an_error_is_freed_of_secrets_with_all_that_it_came_from() -> None:
     assert error.args == ("odd ***", 7)
     assert came_from.doc == "***"
     assert error.__traceback__ is came_from.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unknown option 'skip_special_tokens'; did you mean keyword_filter? see skeleton.py",
+        "skipping the keyboard_layout",
+    ],
+)
+def test_ordinary_words_are_not_hidden(text: str) -> None:
+    assert one_line(text, []) == text
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-proj-abc123XYZ", "sk-ant-api03-x_y", "sk-ab******yz", "AIzaSyD4eXY"]
+)
+def test_what_looks_like_a_key_is_hidden(key: str) -> None:
+    assert one_line(f"bad key {key}", []) == "bad key ***"
+
+
+def test_a_password_beyond_ascii_is_hidden_as_it_is() -> None:
+    told = {"authorization": SecretStr("Basic p\u00e4sswort")}
+    assert [value.get_secret_value() for value in secret_values(told)] == ["p\u00e4sswort"]

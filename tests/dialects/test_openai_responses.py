@@ -1087,3 +1087,14 @@ def test_no_beginning_of_an_answer_is_complete() -> None:
         assert decoder.fault is not None
         assert decoder.fault.kind == "truncated"
         assert not any(e.type in ("tool_call", "finish") for e in events)  # type: ignore[attr-defined]
+
+
+def test_thoughts_of_another_provider_do_not_go_back() -> None:
+    foreign = Message(role="assistant", parts=(ReasoningPart(text="Hm", encrypted="x"),))
+    said = Message(role="assistant", parts=(TextPart(text="Hello"),))
+    made = encode(Request.of([user("Hi"), foreign, said, user("Go on")]), "m", Quirks()).body
+    assert [item.get("type") or item["role"] for item in made["input"]] == [
+        "user",
+        "assistant",
+        "user",
+    ]

@@ -156,7 +156,7 @@ def _answered(parts: Iterable[Part]) -> Iterable[dict[str, Any]]:
             yield dict(part.block)
         elif not isinstance(part, ReasoningPart):
             raise unsupported(part, "the Responses API")
-        elif part.encrypted is not None:
+        elif part.encrypted is not None and part.id is not None:  # others' thoughts have no id
             yield _thought(part)
 
 
