@@ -14,9 +14,9 @@ that calls tools, which `gai_rx.steps` runs, or the object.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any
 
 from gai_rx.errors import GaiError, ObjectInvalidError
 from gai_rx.events import (
@@ -35,12 +35,10 @@ from gai_rx.object_plans import ObjectPlan, plan_object
 from gai_rx.object_reader import ObjectReader
 from gai_rx.request import Message, Request, assistant, user
 from gai_rx.result_builder import ResultBuilder
+from gai_rx.steps import Ask
 from gai_rx.unvalidated import trusted
 
-__all__ = ["Ask", "ObjectPlan", "object_events", "object_steps", "plan_object"]
-
-Ask: TypeAlias = Callable[[Request], AsyncGenerator[Sequence[StreamEvent], None]]
-"""Makes one model call: the batches of its events, ending with `Finish`, or its error."""
+__all__ = ["ObjectPlan", "object_events", "object_steps", "plan_object"]
 
 _AGAIN = (
     "That answer can not be used: {error}\n"

@@ -118,7 +118,8 @@ def collect() -> Operator[object, Result]:
                 observer.on_error(error)
 
         def on_completed() -> None:
-            finish(observer, map(ResultBuilder.result, [builder]))
+            # Made while it is taken: an error in making it ends the stream with that error.
+            finish(observer, (one.result() for one in (builder,)))
 
         return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
 
